@@ -1,0 +1,280 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# kernel.sh tree:   build/BASE/tree (base + series) and build/BASE/stock-src
+# kernel.sh config: merge and check the configuration of one flavour
+# kernel.sh build:  build/BASE/FLAVOUR/{vmlinuz,vmlinux,config}
+#
+# Environment: BASE FLAVOUR KDIR JOBS ARCH; see 'make help'.
+
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+out=$bdir/$FLAVOUR
+obj=$out/obj
+
+# --- source ---------------------------------------------------------------
+
+# Where Debian's tarball is, fetching the package when it is not installed.
+tarball() {
+	local name=linux-source-$BASE t=/usr/src/linux-source-$BASE.tar.xz deb
+	[ -f "$t" ] && { echo "$t"; return; }
+	t=$build/dl/usr/src/$name.tar.xz
+	[ -f "$t" ] && { echo "$t"; return; }
+	rm -rf "$build/dl.new"
+	mkdir -p "$build/dl.new"
+	(cd "$build/dl.new" && apt-get download "$name") >&2
+	deb=$(find "$build/dl.new" -name "$name*.deb" | head -n 1)
+	[ -n "$deb" ] || die "apt-get did not deliver $name"
+	dpkg-deb -x "$deb" "$build/dl.new" >&2
+	rm -f "$deb"
+	rm -rf "$build/dl"
+	mv "$build/dl.new" "$build/dl"
+	echo "$t"
+}
+
+unpack() {
+	local new=$1 t
+	rm -rf "$new"
+	mkdir -p "$new"
+	if [ -n "$KDIR" ]; then
+		if git -C "$KDIR" rev-parse -q --verify HEAD >/dev/null 2>&1; then
+			git -C "$KDIR" archive --format=tar HEAD | tar -x -C "$new"
+		else
+			tar -c -C "$KDIR" --exclude=.git . | tar -x -C "$new"
+			make -C "$new" mrproper
+		fi
+	else
+		t=$(tarball)
+		tar -x -f "$t" -C "$new" --strip-components=1
+	fi
+}
+
+# One commit whose hash depends on the source alone, tagged base.
+import() {
+	local new=$1 version what
+	version=$(make -s -C "$new" kernelversion)
+	what="Linux $version (from KDIR)"
+	[ -n "$KDIR" ] || what="Linux $version (Debian linux-source-$BASE)"
+	git "${who[@]}" -C "$new" init -q -b series
+	git "${who[@]}" -C "$new" add -A -f
+	GIT_AUTHOR_DATE='2025-01-01T00:00:00+00:00' \
+	GIT_COMMITTER_DATE='2025-01-01T00:00:00+00:00' \
+		git "${who[@]}" -C "$new" commit -q --no-verify -m "$what"
+	git -C "$new" tag base
+}
+
+list_patches() { find "$patchdir" -name '0*.patch' ! -name '0000-*' 2>/dev/null | sort; }
+patches_id() { list_patches | xargs -r cat | sha256sum | cut -d' ' -f1; }
+
+# Apply the series in a work tree; committer dates are the patches' own, so
+# that everybody who applies it gets the same hashes.
+apply_series() {
+	local dir=$1 list
+	mapfile -t list < <(list_patches)
+	[ "${#list[@]}" -gt 0 ] || return 0
+	git "${who[@]}" -C "$dir" am -q --committer-date-is-author-date \
+		--keep-non-patch "${list[@]}" && return 0
+	git -C "$dir" am --show-current-patch=diff | grep '^+++ ' || true
+	git "${who[@]}" -C "$dir" am --abort
+	return 1
+}
+
+# Remember which patches the branch was made from, and what it was then.
+remember() {
+	git -C "$1" config mhp.patches "$(patches_id)"
+	git -C "$1" config mhp.tip "$(git -C "$1" rev-parse HEAD)"
+}
+
+make_tree() {
+	local new=$bdir/tree.new
+	unpack "$new"
+	import "$new"
+	apply_series "$new"
+	remember "$new"
+	mv "$new" "$tree"
+}
+
+make_stock() {
+	git -C "$tree" worktree prune
+	rm -rf "$stock"
+	git -C "$tree" worktree prune
+	git -C "$tree" worktree add -q --detach "$stock" base
+	: >"$bdir/.stock-src"
+}
+
+# Rebuild the branch elsewhere first: a patch that fails changes nothing.
+redo_series() {
+	local new=$bdir/series.new tip
+	git -C "$tree" worktree remove --force "$new" 2>/dev/null || rm -rf "$new"
+	git -C "$tree" worktree prune
+	git -C "$tree" worktree add -q --detach "$new" base
+	apply_series "$new" || {
+		git -C "$tree" worktree remove --force "$new"
+		return 1
+	}
+	tip=$(git -C "$new" rev-parse HEAD)
+	git -C "$tree" worktree remove --force "$new"
+	git -C "$tree" reset -q --hard "$tip"
+	remember "$tree"
+}
+
+make_description() {
+	local cover=$patchdir/cover-letter.txt
+	[ -f "$cover" ] || return 0
+	git -C "$tree" config branch.series.description "$(cat "$cover")"
+}
+
+tree() {
+	local tip
+	lock "$bdir/.lock"
+	if [ -n "$KDIR" ]; then
+		local id
+		[ -f "$KDIR/Kbuild" ] || die "KDIR=$KDIR is no kernel source tree"
+		id=$KDIR:$(git -C "$KDIR" rev-parse -q --verify HEAD 2>/dev/null || echo none)
+		if [ -d "$tree" ] && [ "$(git -C "$tree" config mhp.kdir)" != "$id" ]; then
+			die "$(rel "$bdir") was made from $(git -C "$tree" config mhp.kdir), not from $id: remove it first"
+		fi
+	fi
+	if [ ! -d "$tree" ]; then
+		need_disk 4 "the kernel source with its git history"
+		step 1 2 "unpack ${KDIR:-Debian\'s linux-source-$BASE} and apply patches/$BASE" \
+			"$logdir/$where-tree.log" "$0" _tree
+		[ -z "$KDIR" ] || git -C "$tree" config mhp.kdir "$id"
+	fi
+	if [ ! -f "$bdir/.stock-src" ]; then
+		if [ -f "$stock/Makefile" ] && [ -z "$(git -C "$stock" status --porcelain 2>&1)" ]; then
+			: >"$bdir/.stock-src"
+		else
+			step 2 2 "check out the stock source" \
+				"$logdir/$where-stock-src.log" "$0" _stock
+		fi
+	fi
+	tip=$(git -C "$tree" config mhp.tip || true)
+	if [ "$(git -C "$tree" config mhp.patches)" != "$(patches_id)" ]; then
+		if [ "$(git -C "$tree" rev-parse HEAD)" = "$tip" ] &&
+		   [ "$(git -C "$tree" symbolic-ref -q --short HEAD)" = series ] &&
+		   [ -z "$(git -C "$tree" status --porcelain)" ]; then
+			step 1 1 "patches/$BASE changed: rebuild branch series" \
+				"$logdir/$where-tree.log" "$0" _redo
+		else
+			say "note: $(rel "$tree") holds work that is not in patches/$BASE; it is kept as it is ('make patches' exports it)"
+		fi
+	fi
+	[ -n "$(git -C "$tree" config branch.series.description)" ] || make_description
+	exec 9>&-
+}
+
+# --- configuration --------------------------------------------------------
+
+src() { if [ "$FLAVOUR" = stock ]; then echo "$stock"; else echo "$tree"; fi; }
+
+fragments() {
+	echo "$top/Kconfig.fragment"
+	[ "$FLAVOUR" != debug ] || echo "$top/Kconfig.debug"
+}
+
+# Every line of a fragment must hold in .config; name each that does not.
+check_config() {
+	local file=$1 config=$2 line name bad=0
+	while read -r line; do
+		case $line in
+		CONFIG_*=*)
+			name=${line%%=*}
+			grep -qxF -- "$line" "$config" && continue
+			;;
+		'# CONFIG_'*' is not set')
+			name=${line#\# }
+			name=${name%% *}
+			grep -q "^$name=" "$config" || continue
+			;;
+		*)
+			continue
+			;;
+		esac
+		printf 'error: %s: "%s" did not take: %s\n' "$(rel "$file")" "$line" \
+			"$(grep -E "^(# )?$name[ =]" "$config" || echo "$name is not visible")"
+		bad=1
+	done <"$file"
+	return $bad
+}
+
+merge() {
+	local new=$out/config.new files f bad=0
+	mapfile -t files < <(fragments)
+	rm -rf "$new"
+	mkdir -p "$new" "$obj"
+	(cd "$(src)" && ARCH=$ARCH scripts/kconfig/merge_config.sh -n -O "$new" "${files[@]}")
+	for f in "${files[@]}"; do
+		check_config "$f" "$new/.config" || bad=1
+	done
+	[ "$bad" -eq 0 ] || return 1
+	cmp -s "$new/.config" "$out/config.merged" || {
+		cp "$new/.config" "$obj/.config"
+		cp "$new/.config" "$out/config.merged"
+	}
+	rm -rf "$new"
+}
+
+# --- build ----------------------------------------------------------------
+
+# What the image depends on: commit, uncommitted changes, new files, fragments.
+state() {
+	(
+		cd "$(src)"
+		git rev-parse HEAD^{tree}
+		git diff HEAD
+		git ls-files -o --exclude-standard -z | xargs -0r sha256sum
+		mapfile -t files < <(fragments)
+		cat "${files[@]}"
+		"${CROSS_COMPILE:-}gcc" --version
+	) 2>/dev/null | sha256sum
+}
+
+compile() {
+	make -C "$(src)" O="$obj" ARCH="$ARCH" -j"$JOBS" LOCALVERSION= \
+		KBUILD_BUILD_USER=mhp KBUILD_BUILD_HOST=mhp \
+		KBUILD_BUILD_TIMESTAMP='2025-01-01' bzImage modules
+}
+
+build() {
+	local now
+	case $FLAVOUR in
+	patched | stock | debug) ;;
+	*) die "FLAVOUR=$FLAVOUR: patched, stock or debug" ;;
+	esac
+	tree
+	mkdir -p "$out"
+	lock "$out/.lock"
+	now=$(state)
+	if [ -f "$out/vmlinuz" ] && [ "$(cat "$out/.state" 2>/dev/null)" = "$now" ]; then
+		say "$(rel "$out")/vmlinuz is up to date"
+		return
+	fi
+	if [ ! -f "$obj/vmlinux" ]; then
+		if [ "$FLAVOUR" = debug ]; then need_disk 5 "a debug kernel build"
+		else need_disk 3 "a kernel build"; fi
+	fi
+	step 1 2 "$where $FLAVOUR: configure" "$logdir/$where-$FLAVOUR-config.log" "$0" _merge
+	step 2 2 "$where $FLAVOUR: build with $JOBS jobs, some minutes the first time" \
+		"$logdir/$where-$FLAVOUR-build.log" "$0" _compile
+	cp "$obj/arch/x86/boot/bzImage" "$out/vmlinuz.new"
+	cp "$obj/vmlinux" "$out/vmlinux"
+	cp "$obj/.config" "$out/config"
+	mv "$out/vmlinuz.new" "$out/vmlinuz"
+	echo "$now" >"$out/.state"
+	say "built $(rel "$out")/vmlinuz"
+}
+
+case ${1:-} in
+tree) tree ;;
+config) tree; mkdir -p "$out"; merge ;;
+build) build ;;
+_tree) make_tree ;;
+_stock) make_stock ;;
+_redo) redo_series ;;
+_merge) merge ;;
+_compile) compile ;;
+_remember) remember "$tree" ;;
+*) die "usage: kernel.sh tree|config|build" ;;
+esac

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What the bash scripts share: names, places, and how they report.
+
+set -euo pipefail
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+: "${BASE:=6.12}" "${FLAVOUR:=patched}" "${KDIR:=}" "${ARCH:=x86_64}" "${V:=0}"
+: "${JOBS:=$(nproc)}"
+
+# A tree built from KDIR= never shares a folder with Debian's source.
+where=$BASE${KDIR:+-kdir}
+build=$top/build
+bdir=$build/$where
+tree=$bdir/tree
+stock=$bdir/stock-src
+patchdir=$top/patches/$BASE
+logdir=$build/log
+who=(-c "user.name=mhp-subsection developers"
+     -c "user.email=developers@mhp-subsection.invalid"
+     -c commit.gpgsign=false -c core.autocrlf=false -c gc.auto=0)
+
+say() { printf '%s\n' "$*"; }
+warn() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+die() { warn "$*"; exit 1; }
+
+# Show a path as the user would type it from the top of the repository.
+rel() { printf '%s' "${1#"$top"/}"; }
+
+# step K N WHAT LOG CMD...: run CMD with its output in LOG.
+step() {
+	local k=$1 n=$2 what=$3 log=$4 start=$SECONDS rc=0
+	shift 4
+	mkdir -p "$(dirname "$log")"
+	printf '[%s/%s] %s (log: %s)\n' "$k" "$n" "$what" "$(rel "$log")"
+	"$@" >"$log" 2>&1 </dev/null || rc=$?
+	if [ "$rc" -ne 0 ]; then
+		printf '[%s/%s] failed after %ds, exit status %d\n' \
+			"$k" "$n" $((SECONDS - start)) "$rc" >&2
+		first_error "$log" >&2
+		return "$rc"
+	fi
+	printf '[%s/%s] done in %ds\n' "$k" "$n" $((SECONDS - start))
+}
+
+# The first line that names an error, with two lines of context, else the tail.
+first_error() {
+	local line
+	line=$(grep -nEm1 '(^|[^a-z])(fatal )?error: |undefined reference|No rule to make|\*\*\* |[Nn]o space left|^fatal: |^E: ' "$1" | cut -d: -f1) || true
+	if [ -n "$line" ]; then
+		say "first error, $(rel "$1"):$line:"
+		sed -n "$((line > 2 ? line - 2 : 1)),$((line + 2))p" "$1"
+	else
+		say "last lines of $(rel "$1"):"
+		tail -n 15 "$1"
+	fi
+}
+
+# need_disk GIB WHAT: refuse before the work, not in the middle of it.
+need_disk() {
+	local have
+	mkdir -p "$build"
+	have=$(df -Pk "$build" | awk 'NR == 2 { print int($4 / 1048576) }')
+	[ "$have" -ge "$1" ] ||
+		die "$2 needs about $1 GiB below $build, and $have GiB are free"
+}
+
+# One writer at a time per folder; the lock goes with the process.
+lock() {
+	mkdir -p "$(dirname "$1")"
+	exec 9>"$1"
+	flock -n 9 || { say "waiting for another make ($(rel "$1"))"; flock 9; }
+}

@@ -64,7 +64,6 @@ import() {
 	git -C "$new" tag base
 }
 
-list_patches() { find "$patchdir" -name '0*.patch' ! -name '0000-*' 2>/dev/null | sort; }
 patches_id() { list_patches | xargs -r cat | sha256sum | cut -d' ' -f1; }
 
 # Apply the series in a work tree; committer dates are the patches' own, so
@@ -167,7 +166,13 @@ tree() {
 
 # --- configuration --------------------------------------------------------
 
-src() { if [ "$FLAVOUR" = stock ]; then echo "$stock"; else echo "$tree"; fi; }
+src() {
+	case $FLAVOUR in
+	stock) echo "$stock" ;;
+	bisect) echo "$bdir/bisect-src" ;;
+	*) echo "$tree" ;;
+	esac
+}
 
 fragments() {
 	echo "$top/Kconfig.fragment"
@@ -176,7 +181,8 @@ fragments() {
 
 # Every line of a fragment must hold in .config; name each that does not.
 check_config() {
-	local file=$1 config=$2 line name bad=0
+	local config=$2 shown line name bad=0
+	shown=$(rel "$1")
 	while read -r line; do
 		case $line in
 		CONFIG_*=*)
@@ -192,10 +198,10 @@ check_config() {
 			continue
 			;;
 		esac
-		printf 'error: %s: "%s" did not take: %s\n' "$(rel "$file")" "$line" \
-			"$(grep -E "^(# )?$name[ =]" "$config" || echo "$name is not visible")"
+		printf 'error: %s: "%s" did not take: %s\n' "$shown" "$line" \
+			"$(grep -E "^(# )?${name}[ =]" "$config" || echo "$name is not visible")"
 		bad=1
-	done <"$file"
+	done <"$1"
 	return $bad
 }
 
@@ -222,7 +228,7 @@ merge() {
 state() {
 	(
 		cd "$(src)"
-		git rev-parse HEAD^{tree}
+		git rev-parse 'HEAD^{tree}'
 		git diff HEAD
 		git ls-files -o --exclude-standard -z | xargs -0r sha256sum
 		mapfile -t files < <(fragments)
@@ -240,10 +246,10 @@ compile() {
 build() {
 	local now
 	case $FLAVOUR in
-	patched | stock | debug) ;;
+	patched | stock | debug | bisect) ;;
 	*) die "FLAVOUR=$FLAVOUR: patched, stock or debug" ;;
 	esac
-	tree
+	[ "$FLAVOUR" = bisect ] || tree
 	mkdir -p "$out"
 	lock "$out/.lock"
 	now=$(state)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 #
 # What the bash scripts share: names, places, and how they report.
 
@@ -20,6 +20,9 @@ logdir=$build/log
 who=(-c "user.name=mhp-subsection developers"
      -c "user.email=developers@mhp-subsection.invalid"
      -c commit.gpgsign=false -c core.autocrlf=false -c gc.auto=0)
+
+# The patches proper, in order; the cover letter is not one.
+list_patches() { find "$patchdir" -name '0*.patch' ! -name '0000-*' 2>/dev/null | sort; }
 
 say() { printf '%s\n' "$*"; }
 warn() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }

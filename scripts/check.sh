@@ -1,0 +1,117 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# check.sh: checkpatch --strict, sparse, kernel-doc, shellcheck, MAINTAINERS.
+# What stock has already is not counted against the series.
+
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+# No Signed-off-by: the person who submits the series adds theirs.
+# FILE_PATH_CHANGES: new files are covered by entries that exist.
+checkpatch=(--strict --no-signoff --no-summary --terse --show-types --ignore FILE_PATH_CHANGES)
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+bad=0
+result() {
+	if [ "$1" -eq 0 ]; then say "ok: $2"; else say "not ok: $2"; bad=1; fi
+}
+
+# Findings without line numbers, so that a moved line is no new finding.
+plain() { sed -E 's/:[0-9]+(:[0-9]+)?:/:/; s/[ \t]+/ /g' | sort; }
+
+# compare WHAT STOCK PATCHED: fail on findings that stock does not have.
+compare() {
+	local new
+	new=$(comm -13 <(plain <"$2") <(plain <"$3"))
+	[ -z "$new" ] || printf '%s\n' "$new"
+	result "$([ -z "$new" ]; echo $?)" "$1"
+}
+
+mapfile -t touched < <([ -d "$tree" ] && git -C "$tree" diff --name-only --diff-filter=d base series)
+
+# --- patches --------------------------------------------------------------
+n=0
+mapfile -t list < <(list_patches)
+for p in "${list[@]}"; do
+	perl "$tree/scripts/checkpatch.pl" --root="$tree" "${checkpatch[@]}" "$p" || n=$((n + 1))
+done
+result "$n" "checkpatch --strict, ${#list[@]} patches"
+
+# --- sparse ---------------------------------------------------------------
+objects=()
+for f in "${touched[@]}"; do
+	[[ $f == *.c ]] && [ -f "$bdir/patched/obj/${f%.c}.o" ] && objects+=("${f%.c}.o")
+done
+# shellcheck disable=SC2317 # step calls it
+sparse_on() {
+	local flavour=$1 src=$2 o list=()
+	for o in "${objects[@]}"; do
+		[ ! -f "$src/${o%.o}.c" ] || list+=("$o")
+	done
+	[ "${#list[@]}" -gt 0 ] || return 0
+	make -s -C "$src" O="$bdir/$flavour/obj" ARCH="$ARCH" LOCALVERSION= -j"$JOBS" \
+		C=2 "${list[@]}"
+}
+if [ "${#objects[@]}" -gt 0 ]; then
+	for f in stock patched; do
+		src=$tree
+		[ "$f" = patched ] || src=$stock
+		step 1 1 "sparse, $f: ${#objects[@]} objects" "$logdir/sparse-$f.log" sparse_on "$f" "$src"
+		grep -E '(warning|error): ' "$logdir/sparse-$f.log" | sed 's|\.\./||g' >"$work/sparse-$f" || true
+	done
+	compare "sparse, ${#objects[@]} objects, findings that stock does not have" \
+		"$work/sparse-stock" "$work/sparse-patched"
+fi
+
+# --- kernel-doc -----------------------------------------------------------
+docs=()
+for f in "${touched[@]}"; do [[ $f == *.[ch] ]] && docs+=("$f"); done
+if [ "${#docs[@]}" -gt 0 ]; then
+	for f in stock patched; do
+		src=$tree
+		[ "$f" = patched ] || src=$stock
+		(
+			cd "$src"
+			for d in "${docs[@]}"; do
+				[ ! -f "$d" ] || perl scripts/kernel-doc -none -Wall "$d"
+			done
+		) >"$work/doc-$f" 2>&1 || true
+	done
+	compare "kernel-doc -Wall, ${#docs[@]} files, findings that stock does not have" \
+		"$work/doc-stock" "$work/doc-patched"
+fi
+
+# --- this repository ------------------------------------------------------
+cd "$top"
+mapfile -t scripts < <(git ls-files -co --exclude-standard | while read -r f; do
+	[ -f "$f" ] && head -n 1 "$f" | grep -qE '^#!.*[/ ](ba)?sh( |$)' && echo "$f"
+done; echo scripts/lib.sh)
+n=0
+shellcheck -x "${scripts[@]}" || n=1
+result "$n" "shellcheck, ${#scripts[@]} scripts"
+
+n=0
+if [ -d "$tree" ]; then
+	while read -r f; do
+		perl "$tree/scripts/get_maintainer.pl" --no-tree --no-git --no-git-fallback \
+			--mpath MAINTAINERS -f "$f" 2>&1 |
+			grep -q developers@mhp-subsection.invalid || { say "$f has no entry in MAINTAINERS"; n=1; }
+	done < <(git ls-files)
+	perl "$tree/scripts/get_maintainer.pl" --no-tree --mpath MAINTAINERS \
+		--self-test=patterns >"$work/maint" 2>&1 || true
+	if grep -qE 'warning|error' "$work/maint"; then cat "$work/maint"; n=1; fi
+fi
+result "$n" "MAINTAINERS covers every file"
+
+n=0
+while read -r f; do
+	case $f in
+	COPYING | README.md | MAINTAINERS | patches/* | *.txt | *.md | scripts/guest/motd) continue ;;
+	esac
+	[ -f "$f" ] || continue
+	head -n 3 "$f" | grep -q 'SPDX-License-Identifier:' || { say "$f has no SPDX line"; n=1; }
+done < <(git ls-files)
+result "$n" "SPDX lines"
+exit "$bad"

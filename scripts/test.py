@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Run the guest tests of scripts/tests/; KTAP on standard output, ending in
+'N passed, N failed'. The exit status is 0 only if cases ran and none failed.
+
+A case that fails says what was expected, what was seen, and where the guest's
+console is. Cases that need the stock kernel compare with it.
+"""
+
+import argparse
+import concurrent.futures
+import importlib
+import os
+import random
+import sys
+import threading
+import time
+import traceback
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), 'tests'))
+# pylint: disable=wrong-import-position
+import lib  # noqa: E402
+from guest import BUILD, TOP, GuestError, QMPError, choose_accel  # noqa: E402
+
+
+def load_cases():
+    folder = os.path.join(TOP, 'scripts', 'tests')
+    for name in sorted(os.listdir(folder)):
+        if name.endswith('.py') and name not in ('lib.py', '__init__.py'):
+            importlib.import_module(name[:-3])
+    return lib.CASES
+
+
+def select(cases, args):
+    """The cases to run, in order; a name that selects none is an error."""
+    chosen = [c for c in cases if args.flavour in c.flavours]
+    if args.names:
+        for name in args.names:
+            if not any(name in c.name for c in chosen):
+                sys.exit(f"test.py: no case has '{name}' in its name (flavour {args.flavour})")
+        chosen = [c for c in chosen if any(n in c.name for n in args.names)]
+    elif args.quick:
+        chosen = [c for c in chosen if c.quick]
+    elif not args.long:
+        chosen = [c for c in chosen if not c.long]
+    return chosen
+
+
+class Runner:
+    """Runs cases side by side; what each says is printed when it is done."""
+
+    def __init__(self, args, cases):
+        self.args, self.cases = args, cases
+        self.lock = threading.Lock()
+        self.start = time.monotonic()
+        self.passed = self.failed = 0
+
+    def say(self, text):
+        with self.lock:
+            print(text, flush=True)
+
+    def elapsed(self):
+        return f'{time.monotonic() - self.start:.0f}s'
+
+    def run(self, case):
+        """One case: its failure as a text, or None."""
+        args = self.args
+        test = lib.Test(case.name, args.base, args.flavour, args.seed, args.logdir)
+        self.say(f'# {self.elapsed()}: {case.name} starts: {case.doc}')
+        start = time.monotonic()
+        problem = None
+        try:
+            case.run(test)
+            if not test.machines:
+                raise lib.Failure('the case has booted no guest')
+            for machine in test.machines:
+                machine.check_console()
+        except (lib.Failure, GuestError, QMPError) as error:
+            problem = f'{error}\nat: {self.place(error)}'
+        except Exception:  # pylint: disable=broad-except
+            problem = traceback.format_exc()
+        took = time.monotonic() - start
+        with self.lock:
+            number = self.passed + self.failed + 1
+            if problem is None:
+                self.passed += 1
+                print(f'ok {number} {case.name} # {took:.0f}s', flush=True)
+                return
+            self.failed += 1
+            print(f'not ok {number} {case.name} # {took:.0f}s')
+            lines = problem.rstrip().splitlines() + test.notes
+            lines += [f'seed: {args.seed}']
+            lines += [f'log: {os.path.relpath(m.log, TOP)}' for m in test.machines]
+            for line in lines:
+                print('# ' + line)
+            sys.stdout.flush()
+
+    @staticmethod
+    def place(error):
+        """Where in the cases an assertion failed."""
+        frames = [f for f in traceback.extract_tb(error.__traceback__)
+                  if os.path.dirname(f.filename).endswith('tests') and
+                  not f.filename.endswith('lib.py')]
+        return ', '.join(f'{os.path.basename(f.filename)}:{f.lineno}' for f in frames) or 'lib.py'
+
+    def run_all(self):
+        print('KTAP version 1')
+        print(f'1..{len(self.cases)}')
+        print(f'# base {self.args.base}, flavour {self.args.flavour}, seed {self.args.seed} '
+              f'(--seed sets it), {self.args.jobs} at a time')
+        sys.stdout.flush()
+        with concurrent.futures.ThreadPoolExecutor(self.args.jobs) as pool:
+            for done in [pool.submit(self.run, c) for c in self.cases]:
+                done.result()
+        print(f'# {self.elapsed()} in all')
+        print(f'{self.passed} passed, {self.failed} failed')
+        return 0 if self.passed and not self.failed else 1
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('names', nargs='*', help='run the cases with one of these in their name')
+    parser.add_argument('--base', default=os.environ.get('BASE') or '6.12')
+    parser.add_argument('--flavour', choices=('patched', 'debug'), default='patched')
+    parser.add_argument('--quick', action='store_true', help='the cases that every patch must pass')
+    parser.add_argument('--long', action='store_true', help='the long soaks as well')
+    parser.add_argument('--seed', type=int, default=random.randrange(1 << 32),
+                        help='of all that is random')
+    parser.add_argument('--jobs', type=int, default=os.cpu_count() or 1,
+                        help='cases at a time (%(default)s)')
+    parser.add_argument('--logdir', help='where consoles are kept')
+    parser.add_argument('--list', action='store_true', help='tell of the cases and stop')
+    args = parser.parse_args()
+    args.logdir = args.logdir or os.path.join(BUILD, 'log', f'test-{args.base}-{args.flavour}')
+
+    cases = select(load_cases(), args)
+    if args.list:
+        for c in cases:
+            marks = ''.join(f' [{m}]' for m in ('quick', 'long') if getattr(c, m))
+            print(f'{c.name}{marks}: {c.doc}')
+        return 0
+    if not cases:
+        print('0 passed, 0 failed')
+        return 1
+    image = os.path.join(BUILD, args.base, args.flavour, 'vmlinuz')
+    if not os.path.exists(image):
+        sys.exit(f'test.py: no {os.path.relpath(image, TOP)}: '
+                 f'make kernel BASE={args.base} FLAVOUR={args.flavour}')
+    os.environ['ACCEL'] = choose_accel(image)
+    return Runner(args, cases).run_all()
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,635 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What the cases share: the register of cases, guests with the test module and
+helper in them, and World, which knows what a guest's memory must look like.
+
+A case is a function with @case(...) that takes a Test. The first line of its
+docstring names the invariant that it guards. It asserts with expect() and
+friends, and boots guests with t.guest(...); a guest that is left without an
+exception must have nothing bad in its console.
+"""
+
+import contextlib
+import fcntl
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections import namedtuple
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+# pylint: disable=wrong-import-position
+from guest import BUILD, MIB, TOP, Guest, GuestError, QMPError  # noqa: E402,F401
+
+GIB = 1 << 30
+PAGE = 4096
+SECTION = 128 * MIB
+GRANULE = 2 * MIB
+MEMORY = '/sys/devices/system/memory'
+NODES = '/sys/devices/system/node'
+HUGE = '/sys/kernel/mm/hugepages'
+MOD = '/sys/kernel/debug/mhp_test'
+SOURCES = os.path.join(TOP, 'scripts', 'guest')
+
+
+class Failure(Exception):
+    """An assertion did not hold."""
+
+
+Case = namedtuple('Case', 'name run doc quick long flavours')
+CASES = []
+
+
+def case(quick=False, long=False, flavours=('patched', 'debug')):
+    """Register a case: quick ones also run for every patch, long ones only on
+    request, and all only on the flavours given."""
+    def register(func):
+        doc = (func.__doc__ or '').strip().splitlines()
+        if not doc:
+            raise ValueError(f'{func.__name__}: name the invariant it guards')
+        if any(c.name == func.__name__ for c in CASES):
+            raise ValueError(f'{func.__name__}: there is such a case already')
+        CASES.append(Case(func.__name__, func, doc[0], quick, long, flavours))
+        return func
+    return register
+
+
+# --- assertions ---------------------------------------------------------------
+
+def fail(what, expected, seen):
+    raise Failure(f'{what}\nexpected: {expected}\nseen:     {seen}')
+
+
+def expect(what, seen, expected):
+    """Assert that what was seen equals what was expected."""
+    if seen != expected:
+        fail(what, expected, seen)
+
+
+def expect_between(what, seen, low, high):
+    if not low <= seen <= high:
+        fail(what, f'{low} .. {high}', seen)
+
+
+def expect_lines(what, seen, expected):
+    """expect() for lists of lines: tells only what differs."""
+    if seen == expected:
+        return
+    more = [s for s in seen if s not in expected]
+    less = [e for e in expected if e not in seen]
+    if not more and not less:
+        fail(what + ' (order)', expected, seen)
+    fail(what, '; '.join(map(str, less)) or 'none of what was seen',
+         '; '.join(map(str, more)) or 'nothing of that')
+
+
+def h(value):
+    return f'{value:#x}'
+
+
+# --- building what runs in the guest ------------------------------------------
+
+def _build(target, sources, command):
+    """Build a file below build/ unless it is newer than all of its sources."""
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    with open(target + '.lock', 'w', encoding='ascii') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        newest = max(os.path.getmtime(s) for s in sources)
+        if os.path.exists(target) and os.path.getmtime(target) > newest:
+            return target
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=False,
+                              stderr=subprocess.STDOUT, text=True)
+        if done.returncode or not os.path.exists(target):
+            raise Failure(f'{os.path.relpath(target, TOP)} does not build:\n{done.stdout}')
+        os.utime(target)
+    return target
+
+
+def module(base, flavour, name='mhp_test'):
+    """A module of scripts/guest for a flavour."""
+    src = os.path.join(SOURCES, name)
+    kernel = os.path.join(BUILD, base, flavour)
+    obj, out = os.path.join(kernel, 'obj'), os.path.join(kernel, name)
+    files = ['Kbuild', name + '.c']
+    os.makedirs(out, exist_ok=True)
+    for file in files:
+        new, old = os.path.join(src, file), os.path.join(out, file)
+        if not os.path.exists(old) or os.path.getmtime(new) > os.path.getmtime(old):
+            shutil.copyfile(new, old)
+    make = (f"make -C '{obj}' LOCALVERSION= ARCH=x86_64")
+    prepare = f'[ -f {obj}/scripts/module.lds ] || {make} modules_prepare'
+    # A bzImage alone comes without Module.symvers: the guest resolves symbols.
+    build = f"{make} M='{out}' KBUILD_MODPOST_WARN=1 modules"
+    return _build(os.path.join(out, name + '.ko'),
+                  [os.path.join(src, f) for f in files] +
+                  [os.path.join(obj, 'include', 'generated', 'autoconf.h'),
+                   os.path.join(kernel, 'vmlinuz')],
+                  ['sh', '-ec', f'{prepare}; {build}'])
+
+
+def helper():
+    """The helper program, linked statically."""
+    src = os.path.join(SOURCES, 'memfill.c')
+    out = os.path.join(BUILD, 'guest', 'memfill')
+    return _build(out, [src], ['gcc', '-std=gnu11', '-O2', '-static', '-Wall', '-Wextra',
+                               '-Werror', '-o', out, src])
+
+
+# --- guests -------------------------------------------------------------------
+
+class Machine(Guest):
+    """A guest with the test module (but on stock) and the helper in it."""
+
+    def __init__(self, test, flavour=None, share=(), files=True, **kwargs):
+        self.flavour = flavour or test.flavour
+        self.test = test
+        image = test.image(self.flavour)
+        share = list(share)
+        self.has_module = files and self.flavour != 'stock'
+        if files:
+            share.append(helper())
+        if self.has_module:
+            share.append(module(test.base, self.flavour))
+        name = f'{test.name}-{self.flavour}-{len(test.machines)}'
+        super().__init__(image=image, share=share, name=name, logdir=test.logdir, **kwargs)
+        self.allow = []
+        self.fills = 0
+        test.machines.append(self)
+
+    def start(self):
+        super().start()
+        if self.has_module:
+            self.sh('insmod /mnt/share/mhp_test.ko')
+
+    def __exit__(self, *exc):
+        try:
+            if exc[0] is None:
+                self.finish()
+        finally:
+            super().__exit__(*exc)
+
+    def finish(self):
+        """Nothing bad may be in the console, nor leak."""
+        if self.debug:
+            self.sh('sleep 6; for i in 1 2; do echo scan >/sys/kernel/debug/kmemleak; done',
+                    timeout=120)
+            leaks = self.read('/sys/kernel/debug/kmemleak')
+            if leaks:
+                raise Failure(f'{self.name}: kmemleak reports\n{leaks[:3000]}')
+        self.check_console()
+
+    def check_console(self):
+        bad = self.bad_lines(self.allow)
+        if bad:
+            fail(f'{self.name}: console', 'no line that reports a fault', '\n'.join(bad[:10]))
+
+    # - the test module -
+
+    def mods(self, commands, timeout=120):
+        """Commands for the module: a list of (errno's name or None, lines)."""
+        script = f'cd {MOD}\n' + ''.join(
+            f"echo '{c}' >cmd && cat result || echo write=$?\necho ==\n" for c in commands)
+        answers = self.sh(script, timeout).split('==\n')[:-1]
+        out = []
+        for command, text in zip(commands, answers):
+            first, *lines = text.splitlines()
+            if not first.startswith('ret='):
+                raise GuestError(f'{self.name}: the module does not take "{command}": {text}')
+            code = int(first[4:])
+            out.append((_errno(-code) if code else None, lines))
+        expect('answers of the module', len(out), len(commands))
+        return out
+
+    def mod(self, command, timeout=120):
+        """One command for the module: (errno's name or None, lines)."""
+        return self.mods([command], timeout)[0]
+
+    def mod_ok(self, command, timeout=120):
+        """A command that must succeed: its lines."""
+        error, lines = self.mod(command, timeout)
+        expect(command, error, None)
+        return lines
+
+    def mod_values(self, command, timeout=120):
+        """A command that must succeed and tells of key=value."""
+        return dict(w.split('=', 1) for line in self.mod_ok(command, timeout)
+                    for w in line.split())
+
+    # - sysfs and procfs -
+
+    def auto_online(self, policy):
+        self.sh(f'echo {policy} >{MEMORY}/auto_online_blocks')
+
+    def block(self, address):
+        """The memory block of an address, by the size of the blocks here."""
+        return address // self.block_size()
+
+    def block_size(self):
+        return int(self.read(f'{MEMORY}/block_size_bytes'), 16)
+
+    def state(self, block, value):
+        """Write a block's state; None or the errno's name."""
+        return self.write(f'{MEMORY}/memory{block}/state', value, timeout=120)
+
+    def probe(self, start, size=None):
+        """Add memory through the probe file; None or the errno's name."""
+        return self.write(f'{MEMORY}/probe', h(start) if size is None else f'{h(start)} {h(size)}')
+
+    def meminfo(self):
+        """/proc/meminfo in the units it has, kB mostly."""
+        return dict((m[1], int(m[2])) for m in
+                    re.finditer(r'^(\S+):\s+(\d+)', self.read('/proc/meminfo'), re.M))
+
+    def memtotal(self):
+        """MemTotal in bytes."""
+        return self.meminfo()['MemTotal'] * 1024
+
+    def extents(self, pattern='memory*'):
+        """The parsed extents of the memory blocks that match."""
+        return parse_extents(self.sh(f"cd {MEMORY}; grep -H '' {pattern}/extents || true"))
+
+    def wait_for(self, what, condition, timeout=30):
+        """Wait until condition() holds."""
+        end = time.monotonic() + timeout * self.slow
+        while not condition():
+            if time.monotonic() > end:
+                fail(f'{self.name}: {what}', f'within {timeout * self.slow} s', 'not yet')
+            time.sleep(0.2)
+
+    # - devices -
+
+    def plug(self, name, size, addr=None, node=None):
+        """Plug a DIMM of a number of bytes; the guest must accept it."""
+        expect(f'{self.name}: plug {name}',
+               self.plug_dimm(name, size / MIB, addr=addr, node=node, wait=60), True)
+
+    def dimm_address(self, name):
+        return next(d['data']['addr'] for d in self.qmp('query-memory-devices')
+                    if d['data'].get('id') == name)
+
+    def eject(self, name, gone=True):
+        expect(f'{self.name}: eject of {name} succeeds', self.unplug(name, timeout=120), gone)
+
+    # - really using memory -
+
+    @contextlib.contextmanager
+    def filled(self, size, seed=1, how='small', timeout=300):
+        """A process that holds size bytes of a checksummed pattern: yields a
+        function that verifies it."""
+        self.fills += 1
+        base = f'/tmp/fill{self.fills}'
+        # The process is on its own: it must not die of its shell's timeout.
+        self.sh(f'mkfifo {base}.in; setsid /mnt/share/memfill {how} {size} {seed} '
+                f'<>{base}.in >{base}.out 2>&1 & echo $! >{base}.pid')
+
+        def answer(word):
+            def ready():
+                text = self.sh(f'cat {base}.out; [ -d /proc/$(cat {base}.pid) ] || echo dead')
+                if 'bad' in text or 'dead' in text:
+                    fail(f'{self.name}: filled memory', word, text.strip())
+                return text.splitlines()[-1:] == [word]
+            self.wait_for(f'memfill {how} says {word}', ready, timeout)
+
+        rounds = 0
+
+        def verify():
+            nonlocal rounds
+            rounds += 1
+            self.sh(f'echo verify >{base}.in')
+            answer(f'verified {rounds}')
+
+        answer('filled')
+        try:
+            yield verify
+        finally:
+            with contextlib.suppress(GuestError):
+                self.sh(f'kill $(cat {base}.pid); while [ -d /proc/$(cat {base}.pid) ]; '
+                        f'do usleep 20000; done; rm -f {base}.*')
+
+
+def _errno(code):
+    import errno  # pylint: disable=import-outside-toplevel
+    return {133: 'EHWPOISON'}.get(code) or errno.errorcode.get(code, str(code))
+
+
+class Test:
+    """What a case gets: its name, random numbers, guests."""
+
+    def __init__(self, name, base, flavour, seed, logdir, out=None):
+        self.name, self.base, self.flavour, self.seed = name, base, flavour, seed
+        self.logdir = logdir
+        self.random = random.Random(f'{seed} {name}')
+        self.machines = []
+        self.notes = []
+        self.out = out
+
+    def image(self, flavour):
+        path = os.path.join(BUILD, self.base, flavour, 'vmlinuz')
+        if not os.path.exists(path):
+            raise Failure(f'no {os.path.relpath(path, TOP)}: '
+                          f'make kernel BASE={self.base} FLAVOUR={flavour}')
+        return path
+
+    def guest(self, **kwargs):
+        """A guest, for a with statement; see Machine and guest.Guest."""
+        return Machine(self, **kwargs)
+
+    def note(self, text):
+        """Something to know when the case fails: goes to its log and report."""
+        self.notes.append(text)
+
+
+# --- parsing ------------------------------------------------------------------
+
+# zone: its name while online, None while offline
+Ram = namedtuple('Ram', 'start size node zone')
+Extent = namedtuple('Extent', 'block start end online node zone group memmap memmap_bytes')
+
+EXTENT = re.compile(r'memory(\d+)/extents:(0x[0-9a-f]{16})-(0x[0-9a-f]{16}) (online|offline) '
+                    r'node=(-?\d+) zone=(\w+) group=(none|\d+) memmap=(boot|regular|self) '
+                    r'memmap_bytes=(\d+)')
+
+
+def parse_extents(text):
+    """The lines of grep -H '' .../extents, sorted; a line of another form is an
+    error."""
+    out = []
+    for line in text.splitlines():
+        m = EXTENT.fullmatch(line)
+        if not m:
+            fail('a line of extents', EXTENT.pattern, line)
+        online = m[4] == 'online'
+        out.append(Extent(int(m[1]), int(m[2], 0), int(m[3], 0) + 1, online, int(m[5]),
+                          None if m[6] == 'none' else m[6], m[7], m[8], int(m[9])))
+    return sorted(out, key=lambda e: e.start)
+
+
+def parse_zoneinfo(text):
+    """{(node, zone): {spanned, present, managed, start_pfn}}"""
+    out = {}
+    for part in re.split(r'^Node ', text, flags=re.M)[1:]:
+        m = re.match(r'(\d+), zone\s+(\S+)', part)
+        values = {k: int(v) for k, v in re.findall(
+            r'^\s+(spanned|present|managed|start_pfn:?)\s+(\d+)', part, re.M)}
+        out[int(m[1]), m[2]] = {k.rstrip(':'): v for k, v in values.items()}
+    return out
+
+
+def merge(ranges):
+    """Sorted disjoint ranges [start, end) that cover the same."""
+    out = []
+    for start, end in sorted(ranges):
+        if out and start <= out[-1][1]:
+            out[-1][1] = max(out[-1][1], end)
+        else:
+            out.append([start, end])
+    return [tuple(r) for r in out]
+
+
+def show(ranges):
+    return [f'{s:#x}-{e - 1:#x}' for s, e in ranges]
+
+
+def system_ram(iomem):
+    """The top-level System RAM ranges of /proc/iomem, of whatever driver, with
+    ranges below a Reserved or Soft Reserved one counted as well."""
+    return merge([(int(m[1], 16), int(m[2], 16) + 1) for m in
+                  re.finditer(r'^ *([0-9a-f]+)-([0-9a-f]+) : System RAM', iomem, re.M)])
+
+
+# --- what a guest's memory must look like --------------------------------------
+
+class World:
+    """What a guest looked like at first; check() compares it, exact to the page,
+    with that plus a list of hot-added System RAM."""
+
+    def __init__(self, machine):
+        self.m = machine
+        self.block_size = machine.block_size()
+        self.base = self._observe()
+        self.nodes = sorted(self.base['nodes'])
+
+    def _observe(self, windows=()):
+        """Everything at once: one command is what takes time."""
+        nodes = self.m.sh(f"cd {NODES}; for n in node[0-9]*; do echo ${{n#node}}; done").split()
+        commands = [f'node {n}' for n in nodes]
+        commands += [f'pfns {h(s)} {h(e - s)}' for s, e in windows]
+        text = self.m.sh(
+            f"cd {MEMORY}; grep -H '' memory*/extents; echo ==; grep -H '' memory*/state; echo ==; "
+            f"ls -d memory*/node*; echo ==; cd {NODES}; ls -d node*/memory[0-9]*; echo ==; "
+            "cat /proc/iomem; echo ==; cat /proc/zoneinfo; echo ==; grep MemTotal /proc/meminfo")
+        extents, states, links, backlinks, iomem, zoneinfo, total = text.split('==\n')
+        answers = self.m.mods(commands)
+        for command, (error, _) in zip(commands, answers):
+            expect(command, error, None)
+        return {
+            'extents': parse_extents(extents),
+            'states': dict(re.findall(r'memory(\d+)/state:(\w+)', states)),
+            'links': sorted(re.findall(r'memory(\d+)/node(\d+)', links)),
+            'backlinks': sorted((b, n) for n, b in re.findall(r'node(\d+)/memory(\d+)', backlinks)),
+            'iomem': system_ram(iomem),
+            'zoneinfo': parse_zoneinfo(zoneinfo),
+            'total': int(total.split()[1]) * 1024,
+            'nodes': {int(n): _parse_node(a[1]) for n, a in zip(nodes, answers)},
+            'runs': [r for a in answers[len(nodes):] for r in _parse_runs(a[1])],
+        }
+
+    def _split(self, ram):
+        """One extent in each block that one add touched."""
+        start, end = ram.start, ram.start + ram.size
+        while start < end:
+            cut = min(end, (start // self.block_size + 1) * self.block_size)
+            yield ram._replace(start=start, size=cut - start)
+            start = cut
+
+    def check(self, rams, what='', spans=True, pfns=True):
+        """Compare. spans=False: ZONE_DEVICE never gives back what it spans."""
+        rams = [Ram(*r) for r in rams]
+        windows = merge([(r.start // SECTION * SECTION, -(-(r.start + r.size) // SECTION) * SECTION)
+                         for r in rams]) if pfns else ()
+        now = self._observe(windows)
+        where = f'{self.m.name}: {what}' if what else self.m.name
+        online = [r for r in rams if r.zone]
+
+        expect(f'{where}: MemTotal', now['total'],
+               self.base['total'] + sum(r.size for r in online))
+        expect_lines(f'{where}: System RAM in /proc/iomem', show(now['iomem']),
+                     show(merge(self.base['iomem'] + [(r.start, r.start + r.size) for r in rams])))
+        self._check_extents(where, now, rams)
+        self._check_zones(where, now, online, spans)
+        if pfns:
+            self._check_runs(where, now, rams, windows)
+
+    def _check_extents(self, where, now, rams):
+        seen = [f'{e.start:#x}-{e.end - 1:#x} {"online" if e.online else "offline"} '
+                f'node={e.node} zone={e.zone}' for e in now['extents']]
+        pieces = [(e.start, e.end, e.online, e.node, e.zone) for e in self.base['extents']]
+        pieces += [(p.start, p.start + p.size, bool(p.zone), p.node, p.zone)
+                   for r in rams for p in self._split(r)]
+        pieces.sort()
+        expect_lines(f'{where}: extents', seen,
+                     [f'{s:#x}-{e - 1:#x} {"online" if o else "offline"} node={n} zone={z}'
+                      for s, e, o, n, z in pieces])
+
+        states, links = {}, set()
+        for start, _, is_online, node, _ in pieces:
+            block = str(start // self.block_size)
+            links.add((block, str(node)))
+            if is_online or block not in states:
+                states[block] = 'online' if is_online else 'offline'
+        expect_lines(f'{where}: memory blocks and states', sorted(now['states'].items()),
+                     sorted(states.items()))
+        expect_lines(f'{where}: links of blocks to nodes', now['links'], sorted(links))
+        expect_lines(f'{where}: links of nodes to blocks', now['backlinks'], sorted(links))
+        for e in now['extents']:
+            expect(f'{where}: memmap_bytes of {e.start:#x}', e.memmap_bytes,
+                   (e.end - e.start) // PAGE * 64)
+
+    def _check_zones(self, where, now, online, spans):
+        for node, values in now['nodes'].items():
+            base = self.base['nodes'].get(node, {'zones': {}})
+            names = set(values['zones']) | set(base['zones']) | {r.zone for r in online
+                                                                 if r.node == node}
+            covered = []
+            for zone in sorted(names - {'Device'}):
+                mine = [r for r in online if (r.node, r.zone) == (node, zone)]
+                pages = sum(r.size for r in mine) // PAGE
+                old = base['zones'].get(zone, dict.fromkeys(
+                    ('start', 'spanned', 'present', 'early', 'managed'), 0))
+                span = [(old['start'], old['start'] + old['spanned'])] if old['spanned'] else []
+                span += [(r.start // PAGE, (r.start + r.size) // PAGE) for r in mine]
+                start = min((s for s, _ in span), default=0)
+                spanned = max((e for _, e in span), default=0) - start
+                covered += [(start, start + spanned)] if spanned else []
+                want = {'spanned': spanned, 'present': old['present'] + pages,
+                        'managed': old['managed'] + pages, 'early': old['early']}
+                if spanned:
+                    want['start'] = start
+                seen = values['zones'].get(zone, dict.fromkeys(
+                    ('start', 'spanned', 'present', 'early', 'managed'), 0))
+                expect(f'{where}: node {node} zone {zone}', {k: seen[k] for k in want}, want)
+                if pages or old['present']:
+                    info = now['zoneinfo'].get((node, zone), {})
+                    want = {k: want[k] for k in ('spanned', 'present', 'managed')}
+                    expect(f'{where}: zoneinfo of node {node} zone {zone}',
+                           {k: info.get(k) for k in want}, want)
+            present = base.get('present', 0) + sum(r.size for r in online if r.node == node) // PAGE
+            expect(f'{where}: node {node} present', values['present'], present)
+            if spans:
+                low = min((s for s, _ in covered), default=0)
+                want = max((e for _, e in covered), default=0) - low
+                expect(f'{where}: node {node} start and spanned',
+                       (values['start'] if want else 0, values['spanned']), (low, want))
+
+    def _check_runs(self, where, now, rams, windows):
+        """pfn_to_online_page() and pfn_valid() of each pfn around the ranges."""
+        lines = [(e.start, e.end, e.zone, e.node) for e in self.base['extents'] if e.online]
+        lines += [(r.start, r.start + r.size, r.zone, r.node) for r in rams if r.zone]
+        want = []
+        for low, high in windows:
+            at = low
+            for start, end, zone, node in sorted(lines):
+                start, end = max(start, low), min(end, high)
+                if start >= end:
+                    continue
+                if at < start:
+                    want.append((at, start, None, None))
+                want.append((start, end, zone, node))
+                at = end
+            if at < high:
+                want.append((at, high, None, None))
+        expect_lines(f'{where}: online pages', _join(now['runs'], 'zone'), _join(want))
+
+        for start, end, _, _, valid in now['runs']:
+            for r in rams:
+                if start < r.start + r.size and r.start < end and not valid:
+                    fail(f'{where}: pfn_valid()', 'true', f'false in {start:#x}-{end - 1:#x}')
+            early = any(e.start // SECTION * SECTION < end and
+                        start < -(-e.end // SECTION) * SECTION for e in self.base['extents'])
+            inside = any(r.start < end and start < r.start + r.size for r in rams)
+            if valid and not early and not inside:
+                fail(f'{where}: pfn_valid()', 'false', f'true in {start:#x}-{end - 1:#x}')
+
+
+def _parse_node(lines):
+    def pairs(line):
+        return dict(w.split('=', 1) for w in line.split())
+
+    node = {k.removeprefix('node_'): int(v) for k, v in pairs(lines[0]).items()}
+    node['zones'] = {}
+    for line in lines[1:]:
+        values = pairs(line)
+        name = values.pop('zone')
+        node['zones'][name] = {k: int(v) for k, v in values.items()}
+    return node
+
+
+def _parse_runs(lines):
+    out = []
+    for line in lines:
+        m = re.fullmatch(r'run=(\S+)-(\S+) online=(\d) valid=(\d) zone=(\S+) node=(\S+)', line)
+        online = m[3] == '1'
+        out.append((int(m[1], 0), int(m[2], 0) + 1, m[5] if online else None,
+                    int(m[6]) if online else None, m[4] == '1'))
+    return out
+
+
+def _join(runs, _=None):
+    """Runs of the same zone and node, as lines."""
+    out = []
+    for start, end, zone, node, *_ in runs:
+        if out and out[-1][1] == start and out[-1][2:] == [zone, node]:
+            out[-1][1] = end
+        else:
+            out.append([start, end, zone, node])
+    return [f'{s:#x}-{e - 1:#x} zone={z} node={n}' for s, e, z, n in out]
+
+
+# --- leaving no trace -----------------------------------------------------------
+
+COUNTERS = re.compile(r'(nr_memmap|nr_memmap_boot|nr_isolate_pageblock|present|spanned|managed) '
+                      r'+(\d+)')
+
+
+def snapshot(machine):
+    """Everything that adding and removing memory must leave as it found it:
+    {what: text}."""
+    text = machine.sh(
+        f"cat /proc/iomem; echo ==; cd /sys; find devices/system/memory devices/system/node "
+        "bus/memory bus/node/devices firmware/memmap 2>/dev/null | sort; echo ==; "
+        f"cd {MEMORY}; grep -sH '' * memory*/* | grep -v uevent; echo ==; "
+        f"cd {NODES}; grep -sH '' * node*/memory*/state; echo ==; "
+        "grep -E 'MemTotal|DirectMap|HardwareCorrupted|HugePages_T|CmaTotal' /proc/meminfo; echo ==; "
+        "grep -E 'Node|present|spanned|managed|start_pfn' /proc/zoneinfo; echo ==; "
+        "grep -E 'nr_memmap' /proc/vmstat; echo ==; "
+        "[ ! -d /sys/kernel/debug/memblock ] || grep -H '' /sys/kernel/debug/memblock/*")
+    names = ('iomem', 'sysfs tree', 'memory sysfs', 'node sysfs', 'meminfo', 'zoneinfo',
+             'vmstat', 'memblock')
+    out = dict(zip(names, text.split('==\n')))
+    if machine.has_module:
+        nodes = re.findall(r'^devices/system/node/node(\d+)$', out['sysfs tree'], re.M)
+        for node in nodes:
+            out[f'node {node}'] = '\n'.join(machine.mod_ok(f'node {node}'))
+    return out
+
+
+def expect_same(what, seen, expected, ignore=()):
+    """Compare two snapshots line by line."""
+    expect(f'{what}: parts', sorted(seen), sorted(expected))
+    for part in expected:
+        def lines(text):
+            return [line for line in text.splitlines()
+                    if not any(re.search(i, line) for i in ignore)]
+        expect_lines(f'{what}: {part}', lines(seen[part]), lines(expected[part]))
+
+
+def used_kib(machine):
+    """Memory that the kernel has taken and not given back, in KiB, after caches
+    were emptied."""
+    machine.sh('sync; echo 3 >/proc/sys/vm/drop_caches; '
+               'echo 1 >/proc/sys/vm/compact_memory')
+    info = machine.meminfo()
+    return (info['MemTotal'] - info['MemFree'] - info['Active'] - info['Inactive'] -
+            info['Unevictable'])

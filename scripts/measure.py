@@ -1,0 +1,339 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Measure what the series gives and what it costs, stock and patched in one run.
+
+usage: measure.py [PART...]      parts: usable text cycles (default: all)
+
+Prints the results as a text table and as a markdown table, and ends with status
+1 if a bound does not hold, naming it. Instructions are counted by QEMU's
+-icount; see scripts/guest/mhp_measure.
+"""
+
+import os
+import re
+import statistics
+import subprocess
+import sys
+from collections import namedtuple
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(TOP, 'scripts', 'tests'))
+# pylint: disable=wrong-import-position
+from lib import (BUILTIN_INDEX, GIB, MEMORY, MIB, PAGE, SECTION, Failure,  # noqa: E402
+                 builtin_index, module)
+from guest import BUILD, Guest, GuestError, QMPError, note  # noqa: E402
+
+BASE = os.environ.get('BASE') or '6.12'
+FLAVOURS = ('stock', 'patched')
+PARAMETERS = '/sys/module/mhp_measure/parameters'
+LOGS = os.path.join(BUILD, 'log', 'measure')
+
+REPEAT = 9
+NOISE = 0.01            # of what sleeps, takes locks and runs timers
+SPARE = 4 * GIB         # RAM that the guest has and does not use
+EXTENTS = 64
+# What, [DIMMs as (MiB, address)], size of memory blocks, more for the guest
+DIMMS = (
+    ('DIMMs of 134 and 256 MiB, one behind the other', [(134, None), (256, None)], SECTION,
+     {}),
+    ('DIMM of 1 GiB at 0x100200000', [(1024, 0x100200000)], SECTION, {}),
+    ('DIMM of 2 MiB', [(2, None)], SECTION, {}),
+    ('DIMM of 3 GiB, memory blocks of 2 GiB', [(3072, None)], 2 * GIB,
+     {'mem': '65G', 'maxmem': '80G', 'cpu': 'max,la57=off,-hypervisor', 'timeout': 300}),
+)
+# Legacy persistent memory in the middle of a memory block. Of 416 MiB, the
+# namespace takes 2 MiB for itself.
+DAX_START, DAX_SIZE, DAX_USABLE = 1088 * MIB, 416 * MIB, 414
+# Two thirds of a section that boot RAM and persistent memory share
+SHARED_START, SHARED_SIZE = 138 * MIB, 32 * MIB
+PLAIN = 512 * MIB
+
+Row = namedtuple('Row', 'what unit stock patched bound ok')
+
+
+class Table:
+    """Rows of results, and which of their bounds do not hold."""
+
+    def __init__(self):
+        self.rows = []
+
+    def add(self, unit, what, values, bound='', ok=None):
+        self.rows.append(Row(what, unit, show(values.get('stock')),
+                             show(values.get('patched')), bound, ok))
+
+    def missed(self):
+        return [r for r in self.rows if r.ok is False]
+
+    def cells(self):
+        for r in self.rows:
+            mark = {True: ', holds', False: ', MISSED', None: ''}[r.ok]
+            yield (r.what, r.unit, r.stock, r.patched, r.bound + mark)
+
+    def text(self, left='', middle='  ', right=''):
+        lines = [('', 'unit', *FLAVOURS, 'bound'), *self.cells()]
+        width = [max(len(line[i]) for line in lines) for i in range(5)]
+        rule = [n * '-' for n in width]
+        if left:        # in markdown, this puts numbers to the right
+            rule[2:4] = [r[:-1] + ':' for r in rule[2:4]]
+        lines.insert(1, rule)
+        lines = [middle.join(cell.rjust(n) if i in (2, 3) else cell.ljust(n)
+                             for i, (cell, n) in enumerate(zip(line, width)))
+                 for line in lines]
+        return '\n'.join((left + line + right).rstrip() for line in lines)
+
+    def markdown(self):
+        return self.text('| ', ' | ', ' |')
+
+
+def show(value):
+    if value is None:
+        return '-'
+    if isinstance(value, float):
+        return f'{value:,.2f}'
+    return f'{value:,}'
+
+
+def boot(flavour, name, **kwargs):
+    return Guest(image=os.path.join(BUILD, BASE, flavour, 'vmlinuz'),
+                 name=f'{name}-{flavour}', logdir=LOGS, **kwargs)
+
+
+def check_console(guest):
+    bad = guest.bad_lines()
+    if bad:
+        raise Failure(f'{guest.name}: the console reports\n' + '\n'.join(bad))
+
+
+def both(measure, *args):
+    """{flavour: what the function measured}"""
+    return {flavour: measure(flavour, *args) for flavour in FLAVOURS}
+
+
+# --- usable memory --------------------------------------------------------------
+
+def memtotal(guest):
+    """MemTotal in MiB, exact to the page."""
+    total = int(re.search(r'MemTotal: +(\d+)', guest.read('/proc/meminfo'))[1]) / 1024
+    return int(total) if total == int(total) else total
+
+
+def gained(guest, before):
+    grown = memtotal(guest) - before
+    check_console(guest)
+    return int(grown) if grown == int(grown) else grown
+
+
+def plug_dimms(flavour, name, dimms, block_size, extra):
+    with boot(flavour, name, **extra) as g:
+        if int(g.read(f'{MEMORY}/block_size_bytes'), 16) != block_size:
+            raise Failure(f'{g.name}: memory blocks are not of {block_size // MIB} MiB')
+        g.write(f'{MEMORY}/auto_online_blocks', 'online')
+        before = memtotal(g)
+        for i, (size, address) in enumerate(dimms):
+            if g.plug_dimm(f'dimm{i}', size, addr=address, wait=120) is None:
+                raise Failure(f'{g.name}: no answer to the DIMM of {size} MiB')
+        return gained(g, before)
+
+
+def plug_dax(flavour):
+    with boot(flavour, 'dax', mem='2G', maxmem=None,
+              cmdline=f'memmap={DAX_SIZE}!{DAX_START}', share=[builtin_index(BASE, flavour)]) as g:
+        g.sh(BUILTIN_INDEX)
+        before = memtotal(g)
+        g.sh('ndctl create-namespace -f -e namespace0.0 -m devdax -M mem')
+        size = int(g.read('/sys/bus/dax/devices/dax0.0/size'))
+        if size != DAX_USABLE * MIB:
+            raise Failure(f'{g.name}: a device of {size} bytes, expected {DAX_USABLE} MiB')
+        g.sh('daxctl reconfigure-device --mode=system-ram dax0.0', timeout=120)
+        return gained(g, before)
+
+
+def measure_usable(table):
+    for i, (what, dimms, block_size, extra) in enumerate(DIMMS):
+        note(f'usable memory: {what}')
+        values = both(plug_dimms, f'dimm{i}', dimms, block_size, extra)
+        size = sum(d[0] for d in dimms)
+        table.add('MiB usable', what, values, f'= {size:,}', values['patched'] == size)
+    what = f'dax device of {DAX_USABLE} MiB, not aligned to memory blocks'
+    note(f'usable memory: {what}')
+    values = both(plug_dax)
+    table.add('MiB usable', what, values, f'= {DAX_USABLE}', values['patched'] == DAX_USABLE)
+
+
+# --- size -------------------------------------------------------------------------
+
+TEXT = re.compile(r'\.(\w+\.)?text\b')
+
+
+def text_sizes(paths):
+    """{file: bytes in its sections of code}"""
+    out = {}
+    for i in range(0, len(paths), 500):
+        done = subprocess.run(['size', '-A', *paths[i:i + 500]], stdout=subprocess.PIPE,
+                              check=True, text=True)
+        for line in done.stdout.splitlines():
+            m = re.fullmatch(r'(.*?) +:', line)
+            if m:
+                out[m[1]] = 0
+                last = m[1]
+            elif TEXT.match(line):
+                out[last] += int(line.split()[1])
+    return out
+
+
+def object_text(flavour):
+    """{object: bytes of code} of all that is built in."""
+    obj = os.path.join(BUILD, BASE, flavour, 'obj')
+    paths = []
+    for folder, dirs, files in os.walk(obj):
+        dirs[:] = [d for d in dirs if d not in ('scripts', 'tools', 'boot', 'vdso')]
+        paths += [os.path.join(folder, f) for f in files if f.endswith('.o') and
+                  not f.startswith(('.', 'vmlinux.')) and not f.endswith('.mod.o')]
+    return {os.path.relpath(path, obj): n for path, n in text_sizes(paths).items()}
+
+
+def measure_text(table):
+    note('size of the kernel')
+    objects = both(object_text)
+    # Not that of vmlinux itself, where padding hides what has changed.
+    total = {flavour: sum(objects[flavour].values()) for flavour in FLAVOURS}
+    grown = total['patched'] - total['stock']
+    table.add('bytes', f'code of the kernel ({grown:+,}, {100 * grown / total["stock"]:+.2f} %)',
+              total)
+    for name in sorted(set(objects['stock']) | set(objects['patched'])):
+        sizes = {flavour: objects[flavour].get(name, 0) for flavour in FLAVOURS}
+        grown = sizes['patched'] - sizes['stock']
+        if abs(grown) >= 64:
+            table.add('bytes', f'code of {name} ({grown:+,})', sizes)
+
+
+# --- instructions -------------------------------------------------------------------
+
+class Meter:
+    """A guest whose TSC counts instructions, with the measuring module in it."""
+
+    def __init__(self, guest):
+        self.guest = guest
+        guest.sh('insmod /mnt/share/mhp_measure.ko')
+
+    def __call__(self, command):
+        """What one command measured: {key: [counts]}."""
+        error = self.guest.write(f'{PARAMETERS}/cmd', command, timeout=300)
+        if error:
+            raise Failure(f'{self.guest.name}: {command}: {error}')
+        lines = self.guest.read(f'{PARAMETERS}/result').splitlines()
+        return {k: [int(n) for n in v.split()] for k, v in (x.split('=') for x in lines)}
+
+    def repeat(self, command, combine, repeat=REPEAT):
+        """Each count of a command, combined over several runs of it."""
+        runs = [self(command) for _ in range(repeat)]
+        return {k: [combine(r[k][i] for r in runs) for i in range(len(runs[0][k]))]
+                for k in runs[0]}
+
+
+def count_instructions(flavour):
+    note(f'instructions: {flavour}')
+    with boot(flavour, 'count', mem='6G', maxmem=None, icount='shift=0', timeout=300,
+              share=[module(BASE, flavour, 'mhp_measure')],
+              cmdline=f'mem=1G memmap={SHARED_SIZE}!{SHARED_START}') as g:
+        meter = Meter(g)
+        out = {}
+        # The sum of the medians of the steps would not be a median of the sums.
+        blocks = [meter(f'block {SPARE:#x} {SECTION:#x}') for _ in range(REPEAT)]
+        out['steps'] = {k: statistics.median(b[k][0] for b in blocks) for k in blocks[0]}
+        out['block'] = int(statistics.median(sum(v[0] for v in b.values()) for b in blocks))
+
+        for key, address, online in (('plain', PLAIN, 1), ('shared', SECTION, 1),
+                                     ('device', SHARED_START, 0)):
+            result = meter.repeat(f'pfn {address // PAGE}', min, 3)
+            if result['online'] != [online]:
+                raise Failure(f'{g.name}: pfn_to_online_page({address // PAGE:#x}): '
+                              f'online={result["online"][0]}, expected {online}')
+            out[key] = result['count'][0]
+
+        # As short as these lists get: most pages then go through the buddy.
+        g.write('/proc/sys/vm/percpu_pagelist_high_fraction', '1000000')
+        for order, nr in ((0, 4096), (9, 32768)):
+            result = meter.repeat(f'pages {order} {nr}', min)
+            out.update({f'{k}{order}': v[0] / 100 for k, v in result.items()})
+
+        # Movable: nothing that lasts gets allocated from what is to be removed.
+        g.write(f'{MEMORY}/auto_online_blocks', 'online_movable')
+        result = meter.repeat(f'extents {SPARE:#x} {SECTION:#x} 1', statistics.median)
+        out['whole'] = int(result['add'][0])
+        if flavour == 'patched':
+            size = SECTION // EXTENTS
+            result = meter.repeat(f'extents {SPARE:#x} {size:#x} {EXTENTS}', statistics.median)
+            out['extents'] = [int(n) for n in result['add']]
+        check_console(g)
+        return out
+
+
+def measure_cycles(table):
+    counts = both(count_instructions)
+    stock, patched = (counts[f] for f in FLAVOURS)
+    unit = 'instructions'
+
+    def pick(key):
+        return {f: counts[f][key] for f in FLAVOURS}
+
+    def bounded(what, key, limit, bound):
+        table.add(unit, what, pick(key), bound, patched[key] <= limit)
+
+    for step in ('add', 'online', 'offline', 'remove'):
+        table.add(unit, f'{step} a block of {SECTION // MIB} MiB',
+                  {f: int(counts[f]['steps'][step]) for f in FLAVOURS})
+    bounded('all four', 'block', stock['block'] * (1 + NOISE),
+            f'<= 1.00x stock within 1 % ({patched["block"] / stock["block"]:.3f}x)')
+
+    bounded('pfn_to_online_page(), plain section', 'plain', stock['plain'], '<= stock')
+    bounded('the same, shared with ZONE_DEVICE', 'shared', patched['plain'], '<= in a plain one')
+    bounded('the same, of ZONE_DEVICE itself', 'device', patched['plain'], '<= in a plain one')
+
+    extents = patched['extents']
+    middle = int(statistics.median(extents))
+    table.add(unit, f'add and online {SECTION // MIB} MiB', pick('whole'))
+    table.add(unit, 'add and online the 1st 2 MiB of a block', {'patched': extents[0]})
+    # A timer tick is more than the difference between two of them.
+    last = int(statistics.median(extents[-8:]))
+    table.add(unit, 'the 64th (median of the 57th to 64th)', {'patched': last}, '<= the 1st',
+              last <= extents[0])
+    table.add(unit, 'median of all 64', {'patched': middle},
+              f'<= 1/20 of a block (1/{patched["whole"] / middle:.0f})',
+              middle * 20 <= patched['whole'])
+
+    for key, what in (('pair0', 'allocate and free a page'),
+                      ('alloc0', 'allocate one of 4096 pages'),
+                      ('single0', 'free one of 2048 pages without a free buddy'),
+                      ('merge0', 'free one of 2048 pages and merge up to MAX_ORDER')):
+        # Where pages come from several lists, the state of the lists counts.
+        slack = 1 if key == 'pair0' else 1 + NOISE / 2
+        bounded(what, key, stock[key] * slack, '<= stock' + (' within 0.5 %' if slack > 1 else ''))
+    table.add(unit, 'allocate and free order 9', pick('pair9'))
+    table.add(unit, 'allocate one of 64 of order 9', pick('alloc9'))
+
+
+PARTS = {'usable': measure_usable, 'text': measure_text, 'cycles': measure_cycles}
+
+
+def main(parts):
+    if any(p not in PARTS for p in parts):
+        print(__doc__, file=sys.stderr)
+        return 2
+    table = Table()
+    for name, measure in PARTS.items():
+        if not parts or name in parts:
+            measure(table)
+    print('\n' + table.text() + '\n\n' + table.markdown())
+    missed = table.missed()
+    for row in missed:
+        print(f'bound missed: {row.what}: {row.patched} {row.unit}, bound {row.bound}, '
+              f'stock {row.stock}; log: {os.path.relpath(LOGS, TOP)}', file=sys.stderr)
+    return 1 if missed else 0
+
+
+if __name__ == '__main__':
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (Failure, GuestError, QMPError, OSError, subprocess.CalledProcessError) as failure:
+        sys.exit(f'measure.py: {failure}')

@@ -461,7 +461,7 @@ class Guest:
         status, out = self.run(f"bash -c 'printf %s \"$1\" >\"$0\"' '{path}' {quoted}", timeout)
         if status == 0:
             return None
-        for code, name in errno.errorcode.items():
+        for code, name in {**errno.errorcode, 133: 'EHWPOISON'}.items():
             if out.strip().endswith(': ' + os.strerror(code)):
                 return name
         raise GuestError(f'{self.name}: write {path}: {out.strip()}')

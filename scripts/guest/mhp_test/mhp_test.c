@@ -40,6 +40,8 @@
  *                                 online look like free pages of ORDER, of the
  *                                 zone of the online page at address REF: filled=N
  *   fill START SIZE byte VALUE    the same with one byte value: filled=N
+ *   sum START SIZE                a checksum of the memmap of pages that are valid
+ *                                 but not online: summed=N sum=0x...
  *   churn NID SIZE ORDER [START SIZE]
  *                                 allocate SIZE in movable pages of ORDER, check
  *                                 that each of them is online, write to them,
@@ -58,6 +60,7 @@
 #include <linux/debugfs.h>
 #include <linux/gfp.h>
 #include <linux/ioport.h>
+#include <linux/jhash.h>
 #include <linux/list.h>
 #include <linux/memory.h>
 #include <linux/memory_hotplug.h>
@@ -340,6 +343,26 @@ static int do_fill(struct mhp_test_cmd *cmd)
 	return ref ? fill_memmap(cmd, ref, cmd->args[5], 0) : -ENXIO;
 }
 
+static int do_sum(struct mhp_test_cmd *cmd)
+{
+	unsigned long pfn = PFN_DOWN(cmd->args[1]);
+	unsigned long end = PFN_DOWN(cmd->args[1] + cmd->args[2]);
+	unsigned long summed = 0;
+	u32 sum = ~0;
+
+	if (!range_is_sane(cmd->args[1], cmd->args[2]))
+		return -EINVAL;
+
+	for (; pfn < end; pfn++) {
+		if (!pfn_valid(pfn) || pfn_to_online_page(pfn))
+			continue;
+		sum = jhash(pfn_to_page(pfn), sizeof(struct page), sum);
+		summed++;
+	}
+	seq_buf_printf(&cmd->out, "summed=%lu sum=%#x\n", summed, sum);
+	return 0;
+}
+
 /* Free pages at these steps of the list first, for merges in every direction. */
 static const unsigned int churn_steps[] = { 3, 2, 1 };
 
@@ -523,6 +546,7 @@ static const struct mhp_test_verb {
 	{ "section", 1, 1, 0, do_section },
 	{ "node", 1, 1, 0, do_node },
 	{ "fill", 4, 5, BIT(3), do_fill },
+	{ "sum", 2, 2, 0, do_sum },
 	{ "churn", 3, 5, 0, do_churn },
 	{ "take", 2, 2, 0, do_take },
 	{ "give", 2, 2, 0, do_give },

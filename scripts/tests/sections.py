@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Sections and memory blocks that several extents share: with one another, with
+boot memory, with other nodes, with ZONE_DEVICE."""
+
+from lib import (GRANULE, MEMORY, MIB, NODES, SECTION, World, case, expect, expect_between,
+                 h)
+
+HIDDEN = 0x40000000             # RAM above mem=1G, free for adding
+BLOCK = HIDDEN // SECTION
+
+
+def section_is_gone(g, start):
+    values = g.mod_values(f'section {h(start)}')
+    expect(f'section of {start:#x}', {k: values[k] for k in ('present', 'usage', 'memmap')},
+           {'present': '0', 'usage': '0', 'memmap': '0'})
+
+
+@case(quick=True)
+def block_of_64_adds(t):
+    """I4: a block filled by 64 adds loses them one by one, section and all with the last."""
+    with t.guest(mem='2G', cmdline='mem=1G') as g:
+        w = World(g)
+        section_is_gone(g, HIDDEN)
+        starts = [HIDDEN + n * GRANULE for n in range(64)]
+        t.random.shuffle(starts)
+        there = {}
+
+        def step(commands, what):
+            for command, (error, _) in zip(commands, g.mods(commands)):
+                expect(command, error, None)
+            w.check(there.values(), what)
+
+        for n in range(0, 64, 16):
+            policy = 'offline' if n == 16 else 'online_movable'
+            g.auto_online(policy)
+            for start in starts[n:n + 16]:
+                there[start] = (start, GRANULE, 0, 'Movable' if policy != 'offline' else None)
+            step([f'add 0 {h(s)} {h(GRANULE)}' for s in starts[n:n + 16]], f'{n + 16} added')
+
+        expect('bits of the section', g.mod_values(f'section {h(HIDDEN)}')['subsections'],
+               'ffffffff,ffffffff')
+        expect('the block goes online as a whole', g.state(BLOCK, 'online_movable'), None)
+        there = {s: (s, GRANULE, 0, 'Movable') for s in there}
+        w.check(there.values(), 'all online')
+
+        t.random.shuffle(starts)
+        for n in range(0, 63, 7):
+            gone = starts[n:n + 7]
+            for start in gone:
+                del there[start]
+            step([f'offremove {h(s)} {h(GRANULE)}' for s in gone], f'{n + 7} removed')
+        g.mod_ok(f'offremove {h(starts[63])} {h(GRANULE)}')
+        w.check([], 'the last one removed')
+        section_is_gone(g, HIDDEN)
+
+
+# Each of these orders has, in a section of its own, an online extent whose buddy
+# of that order was added and never onlined, below it or above it.
+def garbage_layout():
+    for n, (below, size) in enumerate(((True, GRANULE), (False, GRANULE),
+                                       (True, 2 * GRANULE), (False, 2 * GRANULE))):
+        base = HIDDEN + n * SECTION + 16 * MIB
+        yield (base, base + size, size) if below else (base + size, base, size)
+
+
+@case(quick=True)
+def garbage_memmap_beside_online(t):
+    """I1: a neighbour that was never onlined is never read, whatever its memmap holds."""
+    with t.guest(mem='2G', cmdline='mem=1G') as g:
+        w = World(g)
+        layout = list(garbage_layout())
+        for garbage, _, size in layout:
+            g.mod_ok(f'add 0 {h(garbage)} {h(size)}')
+        g.auto_online('online_movable')
+        for _, online, size in layout:
+            g.mod_ok(f'add 0 {h(online)} {h(size)}')
+        rams = [(a, size, 0, None) for a, _, size in layout]
+        rams += [(b, size, 0, 'Movable') for _, b, size in layout]
+        w.check(rams, 'added')
+
+        low, span = HIDDEN, len(layout) * SECTION
+        total = sum(size for _, _, size in layout)
+        for what in ('buddy', 'byte'):
+            for garbage, online, size in layout:
+                if what == 'buddy':
+                    order = (size // 4096).bit_length() - 1
+                    filled = g.mod_values(f'fill {h(garbage)} {h(size)} buddy {h(online)} {order}')
+                else:
+                    filled = g.mod_values(f'fill {h(garbage)} {h(size)} byte 0xff')
+                expect('pages filled', int(filled['filled']), size // 4096)
+            before = g.mod_values(f'sum {h(low)} {h(span)}')
+            expect('pages summed', int(before['summed']), total // 4096)
+
+            for order in range(11):
+                got = g.mod_values(f'churn 0 {h(2 * total)} {order} {h(low)} {h(span)}')
+                expect(f'bad pages of order {order}', int(got['bad']), 0)
+                if order < 10:
+                    expect_between(f'order-{order} pages from the extents', int(got['inside']),
+                                   1, total >> (12 + order))
+            # Each page freed on its own: merges through every order, up to the edge.
+            for _, online, size in layout:
+                for order in range(10):
+                    part = 4096 << order
+                    at = online + t.random.randrange(size // part) * part
+                    expect_both(g, f'take {h(at)} {h(part)}', f'give {h(at)} {h(part)}')
+                expect_both(g, f'take {h(online)} {h(size)}', f'give {h(online)} {h(size)}')
+            expect(f'memmap filled with {what}', g.mod_values(f'sum {h(low)} {h(span)}'), before)
+            w.check(rams, f'after all orders beside {what}')
+
+        for garbage, _, size in layout:
+            expect('online a block', g.state(garbage // SECTION, 'online_movable'), None)
+        rams = [(s, size, 0, 'Movable') for a, b, size in layout for s in (a, b)]
+        w.check(rams, 'garbage onlined')
+        got = g.mod_values(f'churn 0 {h(4 * total)} 9 {h(low)} {h(span)}')
+        expect('bad pages', int(got['bad']), 0)
+        for garbage, online, size in layout:
+            g.mod_ok(f'offremove {h(online)} {h(size)}')
+        w.check([(a, size, 0, 'Movable') for a, _, size in layout], 'online ones removed')
+        for garbage, _, size in layout:
+            g.mod_ok(f'offremove {h(garbage)} {h(size)}')
+        w.check([], 'none left')
+
+
+def expect_both(g, *commands):
+    for command, (error, _) in zip(commands, g.mods(commands)):
+        expect(command, error, None)
+
+
+@case(quick=True)
+def boot_memory_ends_in_block(t):
+    """I4: memory that begins where boot memory ends, inside a block, leaves that alone."""
+    with t.guest(mem='2G', cmdline='mem=1088M') as g:
+        # Nearer to the end of boot memory, the kernel reserves a "RAM buffer".
+        start = HIDDEN + 64 * MIB
+        w = World(g)
+        boot = [e for e in w.base['extents'] if e.block == BLOCK]
+        expect('boot memory of the block', [(e.start, e.end, e.online, e.memmap) for e in boot],
+               [(HIDDEN, start, True, 'boot')])
+        g.auto_online('online_movable')
+        for size in (GRANULE, 64 * MIB, 130 * MIB):
+            ram = (start, size, 0, 'Movable')
+            g.mod_ok(f'add 0 {h(start)} {h(size)}')
+            w.check([ram], f'{size // MIB} MiB added')
+            at = start + size - GRANULE
+            expect_both(g, f'take {h(at)} {h(GRANULE)}', f'give {h(at)} {h(GRANULE)}')
+            # Boot memory of a block that it does not fill stays.
+            expect('the shared block cannot go offline', g.state(BLOCK, 'offline'), 'EINVAL')
+            w.check([ram], 'after a failed offline')
+            g.mod_ok(f'offremove {h(start)} {h(size)}')
+            w.check([], f'{size // MIB} MiB removed')
+        # The same as kernel memory; it may be in use from now on.
+        g.auto_online('online_kernel')
+        g.mod_ok(f'add 0 {h(start)} {h(64 * MIB)}')
+        w.check([(start, 64 * MIB, 0, 'DMA32')], 'added to the zone of boot memory')
+        got = g.mod_values(f'churn 0 {h(256 * MIB)} 10')
+        expect('bad pages', int(got['bad']), 0)
+
+
+@case()
+def boot_memory_ends_in_granule(t):
+    """I2: boot memory that ends inside a granule keeps the rest of it from being added."""
+    with t.guest(mem='2G', cmdline='mem=1087M') as g:
+        w = World(g)
+        end = HIDDEN + 63 * MIB
+        boot = [e for e in w.base['extents'] if e.block == BLOCK]
+        expect('boot memory of the block', [(e.start, e.end) for e in boot], [(HIDDEN, end)])
+        # The kernel reserves what is behind boot memory up to 64 MiB ("RAM buffer").
+        expect('add from the very end', g.mod(f'add 0 {h(end)} {h(GRANULE)}')[0], 'EEXIST')
+        expect('add of the granule', g.mod(f'add 0 {h(end - MIB)} {h(GRANULE)}')[0], 'EEXIST')
+        w.check([], 'nothing added')
+        g.auto_online('online_movable')
+        ram = (end + MIB, 64 * MIB, 0, 'Movable')
+        g.mod_ok(f'add 0 {h(ram[0])} {h(ram[1])}')
+        w.check([ram], 'added behind the granule')
+        g.mod_ok(f'offremove {h(ram[0])} {h(ram[1])}')
+        w.check([], 'removed')
+
+
+TWO_NODES = ['-object', 'memory-backend-ram,id=m0,size=1G,reserve=off',
+             '-object', 'memory-backend-ram,id=m1,size=1G,reserve=off',
+             '-numa', 'node,nodeid=0,memdev=m0,cpus=0', '-numa', 'node,nodeid=1,memdev=m1']
+
+
+def numastat(g, node):
+    return {k: int(v) for k, v in (line.split() for line in
+            g.read(f'{NODES}/node{node}/numastat').splitlines())}
+
+
+def use_on_node(g, node, size):
+    """Take memory strictly from a node: its counters tell the truth."""
+    before = numastat(g, node)
+    with g.filled(size, how='small', prefix=f'numactl --membind={node}') as verify:
+        after = numastat(g, node)
+        expect_between(f'numa_hit of node {node}', after['numa_hit'] - before['numa_hit'],
+                       size // 4096, size // 4096 + 4000)
+        expect(f'numa_miss of node {node}', after['numa_miss'] - before['numa_miss'], 0)
+        verify()
+
+
+@case(quick=True)
+def two_nodes_in_one_block(t):
+    """R8: extents of two nodes in one block are told, linked and counted apart."""
+    with t.guest(mem='2G', cmdline='mem=1088M', args=TWO_NODES) as g:
+        w = World(g)
+        expect('nodes', w.nodes, [0, 1])
+        g.auto_online('online_movable')
+        # Node 1 has the first 64 MiB of the block since boot.
+        a = (HIDDEN + 64 * MIB, 40 * MIB, 0, 'Movable')
+        b = (HIDDEN + 104 * MIB, 80 * MIB, 1, 'Movable')
+        for ram in (a, b):
+            g.mod_ok(f'add {ram[2]} {h(ram[0])} {h(ram[1])}')
+        w.check([a, b], 'both nodes')
+        expect('links of the block', g.sh(f'cd {MEMORY}/memory{BLOCK}; echo node*').split(),
+               ['node0', 'node1'])
+        use_on_node(g, 0, 16 * MIB)
+        use_on_node(g, 1, 70 * MIB)
+        g.mod_ok(f'offremove {h(a[0])} {h(a[1])}')
+        w.check([b], 'node 0 is out of the block')
+        expect('links of the block', g.sh(f'cd {MEMORY}/memory{BLOCK}; echo node*').split(),
+               ['node1'])
+        g.mod_ok(f'add {a[2]} {h(a[0])} {h(a[1])}')
+        g.mod_ok(f'offremove {h(b[0])} {h(b[1])}')
+        w.check([a], 'the hot-added memory of node 1 is gone')
+        g.mod_ok(f'offremove {h(a[0])} {h(a[1])}')
+        w.check([], 'none left')
+
+
+@case()
+def dimms_of_two_nodes(t):
+    """R8: two DIMMs of different nodes share a block."""
+    with t.guest(mem='2G', args=TWO_NODES) as g:
+        w = World(g)
+        g.auto_online('online_movable')
+        first = 0x100000000
+        a = (first, 134 * MIB, 0, 'Movable')
+        b = (first + 134 * MIB, 256 * MIB, 1, 'Movable')
+        g.plug('a', a[1], node=0)
+        g.plug('b', b[1], node=1)
+        w.check([a, b], 'both plugged')
+        use_on_node(g, 1, 800 * MIB)
+        g.eject('a')
+        w.check([b], 'first ejected')
+        g.plug('a', a[1], node=0)
+        w.check([a, b], 'first back')
+        g.eject('b')
+        w.check([a], 'second ejected')
+        g.eject('a')
+        w.check([], 'none left')
+
+
+@case()
+def node_comes_and_goes(t):
+    """I5: a node that has but one granule comes with it and goes with it."""
+    # Node 1 owns no boot memory: all of its own is hidden.
+    with t.guest(mem='2G', cmdline='mem=1G', args=TWO_NODES) as g:
+        expect('nodes online', g.read(f'{NODES}/online').strip(), '0')
+        w = World(g)
+        g.auto_online('online_movable')
+        a = (HIDDEN, GRANULE, 0, 'Movable')
+        b = (HIDDEN + 6 * MIB, GRANULE, 1, 'Movable')
+        g.mod_ok(f'add 0 {h(a[0])} {h(a[1])}')
+        for _ in range(3):
+            g.mod_ok(f'add 1 {h(b[0])} {h(b[1])}')
+            expect('nodes online', g.read(f'{NODES}/online').strip(), '0-1')
+            w.check([a, b], 'node 1 has memory')
+            g.mod_ok(f'offremove {h(b[0])} {h(b[1])}')
+            expect('nodes online', g.read(f'{NODES}/online').strip(), '0')
+            w.check([a], 'node 1 is gone')
+
+
+def poison_is(g, kib):
+    expect('HardwareCorrupted', g.meminfo()['HardwareCorrupted'], kib)
+
+
+@case(quick=True)
+def poison_in_one_extent(t):
+    """I4: a poisoned page keeps its own extent offline, and no other one."""
+    with t.guest(mem='2G', cmdline='mem=1G') as g:
+        w = World(g)
+        g.auto_online('online_movable')
+        rams = [(HIDDEN + n * GRANULE, GRANULE, 0, 'Movable') for n in range(3)]
+        for ram in rams:
+            g.mod_ok(f'add 0 {h(ram[0])} {h(ram[1])}')
+        bad = rams[1]
+        g.sh(f'echo {h((bad[0] + 5 * 4096) // 4096)} >/sys/kernel/debug/hwpoison/corrupt-pfn')
+        poison_is(g, 4)
+        total = w.base['total']
+
+        # A page that is poisoned is no longer managed; it counts until it goes offline.
+        expect('MemTotal', g.memtotal(), total + 3 * GRANULE)
+        expect('block goes offline', g.state(BLOCK, 'offline'), None)
+        w.check([r[:3] + (None,) for r in rams], 'all offline')
+        expect('block goes online but for the poisoned extent', g.state(BLOCK, 'online_movable'),
+               None)
+        now = [rams[0], bad[:3] + (None,), rams[2]]
+        w.check(now, 'siblings online')
+        expect('a second time there is nothing to online', g.state(BLOCK, 'online_movable'),
+               'EHWPOISON')
+        w.check(now, 'still')
+        g.mod_ok(f'offremove {h(rams[0][0])} {h(GRANULE)}')
+        w.check(now[1:], 'a sibling removed')
+        poison_is(g, 4)
+        g.mod_ok(f'remove {h(bad[0])} {h(GRANULE)}')
+        poison_is(g, 0)
+        w.check(now[2:], 'the poisoned one removed')
+        g.mod_ok(f'add 0 {h(bad[0])} {h(GRANULE)}')
+        w.check(rams[1:], 'and added again, as good as new')
+
+
+DEVICE = HIDDEN + 32 * MIB
+SIDES = [(HIDDEN, 32 * MIB, 0, 'Movable'), (HIDDEN + 64 * MIB, 34 * MIB, 0, 'Movable')]
+
+
+@case(quick=True)
+def device_between_extents(t):
+    """I4: a dev_pagemap comes and goes between two online extents of one section."""
+    with t.guest(mem='2G', cmdline='mem=1G') as g:
+        w = World(g)
+        g.auto_online('online_movable')
+        for ram in SIDES:
+            g.mod_ok(f'add 0 {h(ram[0])} {h(ram[1])}')
+        with g.filled(int(w.base['total'] * 0.6), how='small') as verify:
+            for start, size in ((DEVICE, 32 * MIB), (DEVICE, GRANULE),
+                                (DEVICE + 30 * MIB, GRANULE), (DEVICE + 4 * MIB, 10 * MIB)):
+                g.mod_ok(f'device {h(start)} {h(size)}')
+                w.check(SIDES, 'with a device', spans=False, devices=[(start, start + size)])
+                got = g.mod_values(f'churn 0 {h(24 * MIB)} 9')
+                expect('bad pages', int(got['bad']), 0)
+                g.mod_ok(f'undevice {h(start)}')
+                w.check(SIDES, 'without it', spans=False)
+            verify()
+        # While the device stays, its neighbours come and go.
+        g.mod_ok(f'device {h(DEVICE)} {h(32 * MIB)}')
+        for ram in SIDES:
+            g.mod_ok(f'offremove {h(ram[0])} {h(ram[1])}')
+        w.check([], 'only the device', spans=False, devices=[(DEVICE, DEVICE + 32 * MIB)])
+        for ram in SIDES:
+            g.mod_ok(f'add 0 {h(ram[0])} {h(ram[1])}')
+        w.check(SIDES, 'both back', spans=False, devices=[(DEVICE, DEVICE + 32 * MIB)])
+        expect('RAM over the device', g.mod(f'add 0 {h(DEVICE)} {h(GRANULE)}')[0], 'EEXIST')
+        g.mod_ok(f'undevice {h(DEVICE)}')
+        for ram in SIDES:
+            g.mod_ok(f'offremove {h(ram[0])} {h(ram[1])}')
+        w.check([], 'none left', spans=False)
+        section_is_gone(g, HIDDEN)

@@ -6,6 +6,9 @@ BASE ?= 6.12
 FLAVOUR ?= patched
 export BASE FLAVOUR KDIR JOBS ACCEL ARCH
 
+# A tree made from KDIR= has folders of its own.
+where = $(BASE)$(if $(KDIR),-kdir)
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -22,23 +25,24 @@ help: ## list the targets
 	@echo '  CASES=         test cases to run (default: all)'
 
 run: kernel-both ## plug two odd DIMMs into a guest and print what became of every byte
-	@scripts/run.py
+	@BASE=$(where) scripts/run.py
 
-test: kernel-both ## run the test cases on the patched kernel, compared with stock
-	@scripts/test.py $(CASES)
+test: kernel-test ## run the test cases on the patched kernel, compared with stock
+	@BASE=$(where) scripts/test.py $(CASES)
 
-test-debug: kernel-both ## run them on the debug flavour
+test-debug: deps ## run them on the debug flavour
+	@FLAVOUR=stock scripts/kernel.sh build
 	@FLAVOUR=debug scripts/kernel.sh build
-	@FLAVOUR=debug scripts/test.py $(CASES)
+	@BASE=$(where) scripts/test.py --flavour debug $(CASES)
 
-test-long: kernel-both ## run them with the long repetitions
-	@scripts/test.py --long $(CASES)
+test-long: kernel-test ## run them with the long repetitions
+	@BASE=$(where) scripts/test.py --long $(CASES)
 
-measure: kernel-both ## print the results table: usable MiB, text size, instructions
-	@scripts/measure.py
+measure: kernel-test ## print the results table: usable MiB, text size, instructions
+	@BASE=$(where) scripts/measure.py
 
 shell: kernel ## interactive guest on this terminal
-	@scripts/guest.py shell $(image)
+	@scripts/guest.py shell build/$(where)/$(FLAVOUR)/vmlinuz
 
 kernel: deps ## build build/BASE/FLAVOUR/vmlinuz
 	@scripts/kernel.sh build
@@ -46,6 +50,10 @@ kernel: deps ## build build/BASE/FLAVOUR/vmlinuz
 kernel-both: deps
 	@FLAVOUR=stock scripts/kernel.sh build
 	@FLAVOUR=$(FLAVOUR) scripts/kernel.sh build
+
+kernel-test: deps
+	@FLAVOUR=stock scripts/kernel.sh build
+	@FLAVOUR=patched scripts/kernel.sh build
 
 tree: deps ## build/BASE/tree: base kernel plus series, one commit per patch
 	@scripts/kernel.sh tree
@@ -74,13 +82,11 @@ deps: ## install the Debian packages that are missing, or say which
 	@scripts/deps.sh
 
 clean: ## remove objects, images and logs; keep the source trees
-	rm -rf build/log build/*/stock build/*/patched build/*/debug build/*/bisect \
-		build/*/check build/initramfs.cpio* build/accel
+	rm -rf build/log build/*/stock build/*/patched build/*/debug \
+		build/*/compile-check build/guest build/initramfs.cpio* build/accel
 
 distclean: ## remove all of build/, the work tree with its commits included
 	rm -rf build
 
-image = build/$(BASE)$(if $(KDIR),-kdir)/$(FLAVOUR)/vmlinuz
-
-.PHONY: help run test test-debug test-long measure shell kernel kernel-both tree \
+.PHONY: help run test test-debug test-long measure shell kernel kernel-both kernel-test tree \
 	patches apply check compile-check bisect deps clean distclean

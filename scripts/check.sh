@@ -35,7 +35,9 @@ mapfile -t touched < <([ -d "$tree" ] && git -C "$tree" diff --name-only --diff-
 n=0
 mapfile -t list < <(list_patches)
 for p in "${list[@]}"; do
-	perl "$tree/scripts/checkpatch.pl" --root="$tree" "${checkpatch[@]}" "$p" || n=$((n + 1))
+	# checkpatch leaves a cache in the current folder
+	(cd "$work" && perl "$tree/scripts/checkpatch.pl" --root="$tree" "${checkpatch[@]}" "$p") |
+		sed "s|^$top/||" || n=$((n + 1))
 done
 result "$n" "checkpatch --strict, ${#list[@]} patches"
 
@@ -59,7 +61,7 @@ if [ "${#objects[@]}" -gt 0 ]; then
 		src=$tree
 		[ "$f" = patched ] || src=$stock
 		step 1 1 "sparse, $f: ${#objects[@]} objects" "$logdir/sparse-$f.log" sparse_on "$f" "$src"
-		grep -E '(warning|error): ' "$logdir/sparse-$f.log" | sed 's|\.\./||g' >"$work/sparse-$f" || true
+		grep -E '(warning|error): ' "$logdir/sparse-$f.log" | sed "s|$src/||g; s|\.\./||g" >"$work/sparse-$f" || true
 	done
 	compare "sparse, ${#objects[@]} objects, findings that stock does not have" \
 		"$work/sparse-stock" "$work/sparse-patched"

@@ -95,7 +95,7 @@ objects() { # FLAVOUR ARCH
 	done
 }
 
-plain() { sed -E 's/:[0-9]+(:[0-9]+)?:/:/; s|\.\./||g' | grep -E '(warning|error|Error)[: ]' | sort -u; }
+plain() { sed -E "s#$tree/|$stock/##g; s/:[0-9]+(:[0-9]+)?:/:/; s|\.\./||g" | grep -E '(warning|error|Error)[: ]' | sort -u; }
 
 [ -d "$tree" ] || die "run 'make tree' first"
 mapfile -t touched < <(git -C "$tree" diff --name-only --diff-filter=d base series)

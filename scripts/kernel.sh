@@ -4,6 +4,7 @@
 # kernel.sh tree:   build/BASE/tree (base + series) and build/BASE/stock-src
 # kernel.sh config: merge and check the configuration of one flavour
 # kernel.sh build:  build/BASE/FLAVOUR/{vmlinuz,vmlinux,config}
+# kernel.sh build-only: the same from the tree as it stands, for bisect
 #
 # Environment: BASE FLAVOUR KDIR JOBS ARCH; see 'make help'.
 
@@ -137,7 +138,7 @@ tree() {
 	fi
 	if [ ! -d "$tree" ]; then
 		need_disk 4 "the kernel source with its git history"
-		step 1 2 "unpack ${KDIR:-Debian\'s linux-source-$BASE} and apply patches/$BASE" \
+		step 1 2 "unpack ${KDIR:-linux-source-$BASE} and apply patches/$BASE" \
 			"$logdir/$where-tree.log" "$0" _tree
 		[ -z "$KDIR" ] || git -C "$tree" config mhp.kdir "$id"
 	fi
@@ -169,7 +170,6 @@ tree() {
 src() {
 	case $FLAVOUR in
 	stock) echo "$stock" ;;
-	bisect) echo "$bdir/bisect-src" ;;
 	*) echo "$tree" ;;
 	esac
 }
@@ -246,10 +246,9 @@ compile() {
 build() {
 	local now
 	case $FLAVOUR in
-	patched | stock | debug | bisect) ;;
+	patched | stock | debug) ;;
 	*) die "FLAVOUR=$FLAVOUR: patched, stock or debug" ;;
 	esac
-	[ "$FLAVOUR" = bisect ] || tree
 	mkdir -p "$out"
 	lock "$out/.lock"
 	now=$(state)
@@ -275,7 +274,8 @@ build() {
 case ${1:-} in
 tree) tree ;;
 config) tree; mkdir -p "$out"; merge ;;
-build) build ;;
+build) tree; build ;;
+build-only) build ;;
 _tree) make_tree ;;
 _stock) make_stock ;;
 _redo) redo_series ;;

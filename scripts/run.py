@@ -113,13 +113,12 @@ def table(rows):
 
 def main():
     base = os.environ.get('BASE') or '6.12'
-    where = base + ('-kdir' if os.environ.get('KDIR') else '')
     flavour = os.environ.get('FLAVOUR') or 'patched'
     plugged = sum(m for _, m in DIMMS)
-    accel = choose_accel(os.path.join(BUILD, where, 'stock', 'vmlinuz'))
+    accel = choose_accel(os.path.join(BUILD, base, 'stock', 'vmlinuz'))
     print(f'QEMU with {accel}; two DIMMs are plugged while the guest runs', flush=True)
-    new = plug(flavour, where, accel)
-    old = plug('stock', where, accel)
+    new = plug(flavour, base, accel)
+    old = plug('stock', base, accel)
 
     print(f'\n{flavour} ({new["version"]}):\n')
     table(new['rows'])

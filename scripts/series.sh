@@ -24,6 +24,9 @@ export_patches() {
 	[ -z "$bad" ] || die "commit messages must carry no Signed-off-by and no Cc:
 $bad"
 	[ -n "$(git -C "$tree" rev-list base..series)" ] || die "branch series holds no commits on top of base"
+	bad=$(git -C "$tree" log --format='%h %s' base..series | grep -E '^[^ ]+ (fixup|squash|amend)!' || true)
+	[ -z "$bad" ] || die "these commits want to be squashed first (git rebase --autosquash):
+$bad"
 	cover=$patchdir/cover-letter.txt
 	if [ -f "$cover" ]; then
 		git -C "$tree" config branch.series.description "$(cat "$cover")"
@@ -145,19 +148,28 @@ apply() {
 
 # --- bisect ---------------------------------------------------------------
 
+# A folder beside build/BASE: its tree is a work tree of the same repository,
+# its stock kernel the very same.
 bisect() {
-	local src=$bdir/bisect-src c n k=0 bad=0 start=$SECONDS
-	"$top/scripts/kernel.sh" tree
+	local dir=$bdir-bisect c n k=0 bad=0 start=$SECONDS
+	FLAVOUR=stock "$top/scripts/kernel.sh" build
 	need_disk 4 "a work tree and a build for bisect"
 	n=$(git -C "$tree" rev-list --count base..series)
 	[ "$n" -gt 0 ] || die "branch series holds no commits on top of base"
-	[ -d "$src" ] || git -C "$tree" worktree add -q --detach "$src" base
-	export FLAVOUR=bisect
+	mkdir -p "$dir"
+	ln -sfn "../$where/stock" "$dir/stock"
+	ln -sfn "../$where/stock-src" "$dir/stock-src"
+	if ! git -C "$dir/tree" rev-parse -q --verify HEAD >/dev/null 2>&1; then
+		rm -rf "$dir/tree"
+		git -C "$tree" worktree prune
+		git -C "$tree" worktree add -q --detach "$dir/tree" base
+	fi
 	for c in $(git -C "$tree" rev-list --reverse base..series); do
 		k=$((k + 1))
 		say "=== patch $k of $n: $(git -C "$tree" log -1 --format=%s "$c") ($((SECONDS - start))s so far)"
-		git -C "$src" checkout -q --detach -f "$c"
-		if "$top/scripts/kernel.sh" build && "$top/scripts/test.py" --quick; then
+		git -C "$dir/tree" checkout -q --detach -f "$c"
+		if BASE=$where-bisect KDIR='' FLAVOUR=patched "$top/scripts/kernel.sh" build-only &&
+		   BASE=$where-bisect "$top/scripts/test.py" --quick; then
 			say "ok $k"
 		else
 			say "not ok $k"

@@ -52,6 +52,10 @@
  *   give START SIZE               free what one take has taken
  *   device START SIZE             memremap_pages() as MEMORY_DEVICE_GENERIC
  *   undevice START                memunmap_pages()
+ *
+ * Failure:
+ *   veto START ERRNO              refuse, as a memory notifier, that memory that
+ *                                 includes START goes online or offline; 0 ends it
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -69,6 +73,7 @@
 #include <linux/mmzone.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/notifier.h>
 #include <linux/seq_buf.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -104,6 +109,10 @@ static LIST_HEAD(device_ranges);
 static char *result_buf;
 static size_t result_len;
 static struct dentry *mhp_test_dir;
+
+/* What do_veto() was told; read by the notifier without the lock. */
+static unsigned long veto_pfn;
+static int veto_errno;
 
 static struct mhp_test_range *find_range(struct list_head *list, u64 start)
 {
@@ -524,6 +533,30 @@ static int do_undevice(struct mhp_test_cmd *cmd)
 	return 0;
 }
 
+static int veto_callback(struct notifier_block *nb, unsigned long action,
+			 void *arg)
+{
+	struct memory_notify *mn = arg;
+	int err = READ_ONCE(veto_errno);
+
+	if (action != MEM_GOING_ONLINE && action != MEM_GOING_OFFLINE)
+		return NOTIFY_OK;
+	if (READ_ONCE(veto_pfn) - mn->start_pfn >= mn->nr_pages)
+		return NOTIFY_OK;
+	return notifier_from_errno(-err);
+}
+
+static struct notifier_block veto_nb = { .notifier_call = veto_callback };
+
+static int do_veto(struct mhp_test_cmd *cmd)
+{
+	if (cmd->args[2] > MAX_ERRNO)
+		return -EINVAL;
+	WRITE_ONCE(veto_pfn, PFN_DOWN(cmd->args[1]));
+	WRITE_ONCE(veto_errno, cmd->args[2]);
+	return 0;
+}
+
 /*
  * min and max count the arguments; those in the text mask need not be numbers.
  */
@@ -552,6 +585,7 @@ static const struct mhp_test_verb {
 	{ "give", 2, 2, 0, do_give },
 	{ "device", 2, 2, 0, do_device },
 	{ "undevice", 1, 1, 0, do_undevice },
+	{ "veto", 2, 2, 0, do_veto },
 };
 
 /* Unsigned, or negative such as a node of -1 */
@@ -675,9 +709,16 @@ static const struct file_operations result_fops = {
 
 static int __init mhp_test_init(void)
 {
+	int ret;
+
 	result_buf = vmalloc(RESULT_SIZE);
 	if (!result_buf)
 		return -ENOMEM;
+	ret = register_memory_notifier(&veto_nb);
+	if (ret) {
+		vfree(result_buf);
+		return ret;
+	}
 
 	mhp_test_dir = debugfs_create_dir("mhp_test", NULL);
 	debugfs_create_file("cmd", 0200, mhp_test_dir, NULL, &cmd_fops);
@@ -690,6 +731,7 @@ static void __exit mhp_test_exit(void)
 	struct mhp_test_range *range, *tmp;
 
 	debugfs_remove_recursive(mhp_test_dir);
+	unregister_memory_notifier(&veto_nb);
 	list_for_each_entry_safe(range, tmp, &taken_ranges, next)
 		give_range(range);
 	list_for_each_entry_safe(range, tmp, &device_ranges, next)

@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Bad input, memory that cannot go offline, and failure at every step: nothing
+changes, and the log says why."""
+
+import re
+
+from lib import (GIB, GRANULE, MEMORY, MIB, PAGE, SECTION, World, case, expect, expect_between,
+                 expect_same, fail, h, snapshot)
+
+HIDDEN = 0x40000000             # RAM above mem=1G, free for adding
+BLOCK = HIDDEN // SECTION
+HALF = GRANULE // 2
+# With mem=5G, so that zone Normal has other memory, which the kernel uses first
+HIGH = {'mem': '6G', 'maxmem': None, 'cmdline': 'mem=5G'}
+HIDDEN_HIGH = 0x140000000
+LIMIT = 1 << 46                 # what the kernel can address
+CPU_LIMIT = 1 << 40             # what QEMU's CPU can
+INJECT = '/sys/kernel/debug/notifier-error-inject/memory/actions'
+STAMP = re.compile(r'^(<\d+>)?\[ *\d+\.\d+\] ')
+
+
+def logged(g, command):
+    """Run a command for the module: (errno's name or None, lines of the log)."""
+    g.sh('dmesg -c >/dev/null')
+    error = g.mod(command)[0]
+    return error, [STAMP.sub('', line) for line in g.sh('dmesg -c').splitlines()]
+
+
+def range_of(start, size):
+    """How messages write a range, more or less: first and last byte, the byte
+    behind it, or its size."""
+    end = (start + size) % (1 << 64)
+    return f'{h(start)}(-{h(end)}|-{h((end - 1) % (1 << 64))}|, size {h(size)})'
+
+
+def refused(g, command, errno, reason, before):
+    """A command for the module must fail in this way, and change nothing."""
+    error, lines = logged(g, command)
+    start, size = (int(w, 0) for w in command.split()[-2:])
+    expect(f'errno of {command}', error, errno)
+    expect(f'number of lines in the log of {command}: {lines}', len(lines), 1)
+    for what in (range_of(start, size), reason):
+        if not re.search(what, lines[0], re.I):
+            fail(f'log of {command}', what, lines[0])
+    expect_same(f'after {command}', snapshot(g), before)
+
+
+MISALIGNED = [(HIDDEN + PAGE, GRANULE), (HIDDEN + HALF, GRANULE), (HIDDEN, PAGE),
+              (HIDDEN, GRANULE + PAGE), (HIDDEN, HALF), (HIDDEN, GRANULE + HALF),
+              (HIDDEN + HALF, HALF), (HIDDEN, 0), (HIDDEN + 1, GRANULE)]
+BEYOND = [((1 << 64) - GRANULE, 2 * GRANULE), ((1 << 64) - SECTION, SECTION),
+          ((1 << 64) - GRANULE, GRANULE), (LIMIT, SECTION), (LIMIT - GRANULE, 2 * GRANULE),
+          (1 << 63, GRANULE)]
+
+
+@case(quick=True)
+def bad_ranges(t):
+    """D: a range that cannot be added or removed is refused with its reason, and nothing changes."""
+    with t.guest(mem='2G', cmdline='mem=1G') as g:
+        online = (HIDDEN + 16 * MIB, 8 * MIB)
+        offline = (HIDDEN + 32 * MIB, 8 * MIB)
+        device = (HIDDEN + 64 * MIB, 4 * MIB)
+        g.auto_online('online')
+        g.mod_ok(f'add 0 {h(online[0])} {h(online[1])}')
+        g.auto_online('offline')
+        g.mod_ok(f'add 0 {h(offline[0])} {h(offline[1])}')
+        g.mod_ok(f'device {h(device[0])} {h(device[1])}')
+        before = snapshot(g)
+
+        def bad(verb, start, size, errno, reason):
+            refused(g, f'{verb} {h(start)} {h(size)}', errno, reason, before)
+
+        for verb in ('add 0', 'remove', 'offremove'):
+            for start, size in MISALIGNED:
+                bad(verb, start, size, 'EINVAL', 'unaligned')
+            for start, size in BEYOND:
+                bad(verb, start, size, 'E2BIG', 'exceeds')
+        # On stock this is EEXIST, too: no part of what resources there can be.
+        for start, size in ((CPU_LIMIT, SECTION), (CPU_LIMIT - GRANULE, 2 * GRANULE)):
+            bad('add 0', start, size, 'EEXIST', 'exceeds')
+
+        for start, size in (online, offline, device, (HIDDEN - GRANULE, 2 * GRANULE)):
+            ranges = [(start - GRANULE, 2 * GRANULE), (start - GRANULE, size + 2 * GRANULE)]
+            if start >= HIDDEN:
+                ranges.append((start + size - GRANULE, 2 * GRANULE))
+            for overlap in ranges if start >= HIDDEN else [(start, size)]:
+                bad('add 0', *overlap, 'EEXIST', 'overlap')
+        bad('add 0', *device, 'EEXIST', 'overlap')
+
+        for node in (1, 63, 64, 1 << 20, -1, -2):
+            bad(f'add {node}', HIDDEN, GRANULE, 'EINVAL', f'node {node} ')
+
+        for verb in ('remove', 'offremove'):
+            for start, size in ((HIDDEN, GRANULE), (HIDDEN + SECTION, 2 * SECTION), device,
+                                (offline[0] - GRANULE, offline[1] + GRANULE),
+                                (offline[0], offline[1] + GRANULE),
+                                (online[0], offline[0] + offline[1] - online[0])):
+                bad(verb, start, size, 'ENOENT', 'never added')
+            for start, size in (online, offline, (HIDDEN - SECTION, SECTION)):
+                for cut in ((start, GRANULE), (start + GRANULE, GRANULE),
+                            (start + size - GRANULE, GRANULE),
+                            (start - GRANULE, size)):
+                    bad(verb, *cut, 'EINVAL', 'cut')
+        # What is online is named, which may be less than what is to be removed.
+        bad('remove', *online, 'EBUSY', 'online')
+        bad('remove', HIDDEN - SECTION, SECTION, 'EBUSY', 'online')
+
+        g.mod_ok(f'undevice {h(device[0])}')
+        g.mod_ok(f'offremove {h(online[0])} {h(online[1])}')
+        g.mod_ok(f'remove {h(offline[0])} {h(offline[1])}')
+
+
+@case(quick=True)
+def bad_overlap_inside(t):
+    """D: adding what is there already is EEXIST without a change, as firmware does at boot."""
+    with t.guest(mem='2G', cmdline='mem=1G') as g:
+        g.mod_ok(f'add 0 {h(HIDDEN)} {h(4 * GRANULE)}')
+        before = snapshot(g)
+        for start, size in ((HIDDEN, 4 * GRANULE), (HIDDEN + GRANULE, GRANULE),
+                            (HIDDEN - SECTION, SECTION), (HIDDEN - GRANULE, GRANULE)):
+            error, lines = logged(g, f'add 0 {h(start)} {h(size)}')
+            expect('errno', error, 'EEXIST')
+            expect_between(f'lines in the log: {lines}', len(lines), 0, 1)
+            expect_same(f'after add of {start:#x}', snapshot(g), before)
+        g.mod_ok(f'remove {h(HIDDEN)} {h(4 * GRANULE)}')
+
+
+@case(quick=True)
+def bad_sysfs_input(t):
+    """D: the probe and state files refuse what makes no sense, and nothing changes."""
+    with t.guest(mem='2G', cmdline='mem=1G') as g:
+        g.mod_ok(f'add 0 {h(HIDDEN)} {h(GRANULE)}')
+        before = snapshot(g)
+        for text in ('', ' ', 'x', '0x', '0x40200000x', '0x40200000 x', '0x40200000 0x200000 0',
+                     '0x40200000 0x200000x', '0x40200000 ', ' 0x40200000', '-0x40200000',
+                     '0x40200000 -0x200000', '0x40200000 0', '0x40300000 0x200000',
+                     '0x40200000 0x100000', '0x40001000', '0x40200000', '0x40200000,0x200000',
+                     '0x10000000000000000 0x200000', '0x40200000 0x10000000000000000'):
+            error = g.write(f'{MEMORY}/probe', text)
+            # An empty write never gets to the kernel; a number too large has its own.
+            if text and error not in ('EINVAL', 'ERANGE' if '0000000000000000' in text else ''):
+                fail(f'probe of "{text}"', 'EINVAL', error)
+            expect_same(f'after probe of "{text}"', snapshot(g), before)
+        expect('probe of what is there', g.probe(HIDDEN, GRANULE), 'EEXIST')
+        for text in ('', 'on', 'online_all', 'offlin', '1', 'online offline'):
+            if text:
+                expect(f'state "{text}"', g.state(BLOCK, text), 'EINVAL')
+        expect('boot memory that holds the kernel', g.state(0, 'offline') in ('EBUSY', 'EINVAL'),
+               True)
+        expect_same('after all', snapshot(g), before)
+        g.mod_ok(f'remove {h(HIDDEN)} {h(GRANULE)}')
+
+
+# --- memory that cannot go offline ---------------------------------------------
+
+def still_usable(g, start, size, all_of=0):
+    """Pages of every order come from the range, and hold what is written; all_of:
+    how much there is of memory that the allocator may look at first."""
+    for order in (0, 3, 9):
+        total = 2 * size + SECTION + all_of
+        got = g.mod_values(f'churn 0 {h(total)} {order} {h(start)} {h(size)}', timeout=300)
+        expect('bad pages', int(got['bad']), 0)
+        expect_between(f'order-{order} pages inside', int(got['inside']), 1, size // PAGE)
+
+
+@case(quick=True)
+def pinned_page_is_busy(t):
+    """D: memory with a page that the kernel holds is EBUSY, stays online and usable, all of it."""
+    with t.guest(**HIGH) as g:
+        w = World(g)
+        g.auto_online('online_kernel')
+        one = (HIDDEN_HIGH + 8 * MIB, 16 * MIB)
+        two = (HIDDEN_HIGH + 32 * MIB, 112 * MIB)       # ends in the next block
+        rams = [(*r, 0, 'Normal') for r in (one, two)]
+        for start, size in (one, two):
+            g.mod_ok(f'add 0 {h(start)} {h(size)}')
+        w.check(rams, 'added')
+        for (start, size), at in ((one, one[0] + one[1] - PAGE), (one, one[0]),
+                                  (one, one[0] + GRANULE + HALF),
+                                  (two, two[0] + two[1] - PAGE)):
+            g.mod_ok(f'take {h(at)} {h(PAGE)}')
+            before = snapshot(g)
+            expect('offline and remove', g.mod(f'offremove {h(start)} {h(size)}')[0], 'EBUSY')
+            expect_same('after offremove', snapshot(g), before)
+            expect('offline by state', g.state(at // SECTION, 'offline'), 'EBUSY')
+            expect_same('after state', snapshot(g), before)
+            g.mod_ok(f'give {h(at)} {h(PAGE)}')
+        w.check(rams, 'refused')
+        g.mod_ok(f'take {h(one[0])} {h(PAGE)}')
+        g.mod_ok(f'offremove {h(two[0])} {h(two[1])}')
+        w.check(rams[:1], 'the other removed')
+        expect('offline and remove', g.mod(f'offremove {h(one[0])} {h(one[1])}')[0], 'EBUSY')
+        still_usable(g, *one, GIB)
+        w.check(rams[:1], 'after use')
+
+
+@case(quick=True)
+def pinned_page_keeps_dimm(t):
+    """D: a DIMM with a page that the kernel holds is not ejected, and works on."""
+    with t.guest(mem='3G', maxmem='8G') as g:
+        w = World(g)
+        g.auto_online('online_kernel')
+        g.plug('one', 134 * MIB)
+        g.plug('two', 256 * MIB)
+        one, two = g.dimm_address('one'), g.dimm_address('two')
+        rams = [(one, 134 * MIB, 0, 'Normal'), (two, 256 * MIB, 0, 'Normal')]
+        w.check(rams, 'plugged')
+        # In the block that the DIMM fills, and in the one that both share
+        for at in (one + 64 * MIB, one + 132 * MIB):
+            g.mod_ok(f'take {h(at)} {h(PAGE)}')
+            g.eject('one', gone=False)
+            w.check(rams, 'refused')
+            g.mod_ok(f'give {h(at)} {h(PAGE)}')
+        g.mod_ok(f'take {h(two)} {h(PAGE)}')
+        g.eject('two', gone=False)
+        w.check(rams, 'refused the second')
+        g.eject('one')
+        w.check(rams[1:], 'ejected beside a page that is held')
+        g.eject('two', gone=False)
+        still_usable(g, two, 256 * MIB, GIB)
+        w.check(rams[1:], 'after use')
+
+
+# --- all or nothing ---------------------------------------------------------------
+
+@case(quick=True)
+def block_is_all_or_nothing(t):
+    """R3: a veto of any extent leaves all of its block as it was, online or offline."""
+    with t.guest(mem='2G', cmdline='mem=1G') as g:
+        w = World(g)
+        # Different sizes, a neighbour without a gap, and the end of the block
+        places = [(0, 2), (2, 4), (10, 32), (64, 6), (120, 8)]
+        ranges = [(HIDDEN + at * MIB, size * MIB) for at, size in places]
+        for start, size in ranges:
+            g.mod_ok(f'add 0 {h(start)} {h(size)}')
+
+        def rams(zone, but=()):
+            return [(*r, 0, None if r in but else zone) for r in ranges]
+
+        w.check(rams(None), 'added')
+        before = snapshot(g)
+        for start, size in ranges:
+            for code, errno in ((12, 'ENOMEM'), (16, 'EBUSY'), (1, 'EPERM')):
+                g.mod_ok(f'veto {h(start + size - PAGE)} {code}')
+                expect(f'online with a veto of {start:#x}', g.state(BLOCK, 'online_movable'), errno)
+            expect_same('after the veto', snapshot(g), before)
+        g.mod_ok('veto 0 0')
+        expect('online', g.state(BLOCK, 'online_movable'), None)
+        w.check(rams('Movable'), 'online')
+
+        before = snapshot(g)
+        for start, size in ranges:
+            g.mod_ok(f'veto {h(start)} 16')
+            expect(f'offline with a veto of {start:#x}', g.state(BLOCK, 'offline'), 'EBUSY')
+            expect('the same by range', g.mod(f'offremove {h(start)} {h(size)}')[0], 'EBUSY')
+            expect_same('after the veto', snapshot(g), before)
+            still_usable(g, HIDDEN, SECTION)
+        w.check(rams('Movable'), 'still online')
+        g.mod_ok('veto 0 0')
+
+        # Only what an operation has changed comes back.
+        g.mod_ok(f'offremove {h(ranges[1][0])} {h(ranges[1][1])}')
+        g.mod_ok(f'add 0 {h(ranges[1][0])} {h(ranges[1][1])}')
+        w.check(rams('Movable', ranges[1:2]), 'one of them offline')
+        g.mod_ok(f'veto {h(ranges[4][0])} 16')
+        expect('offline with a veto', g.state(BLOCK, 'offline'), 'EBUSY')
+        w.check(rams('Movable', ranges[1:2]), 'that one still offline')
+        g.mod_ok('veto 0 0')
+        expect('offline', g.state(BLOCK, 'offline'), None)
+        w.check(rams(None), 'offline')
+        for start, size in ranges:
+            g.mod_ok(f'remove {h(start)} {h(size)}')
+        w.check([], 'removed')
+
+
+@case(quick=True)
+def range_is_all_or_nothing(t):
+    """I6: a veto in the last block of a range brings back the blocks before, in their zones."""
+    with t.guest(**HIGH) as g:
+        w = World(g)
+        # The end of a block, two blocks, and the beginning of one
+        start, size = HIDDEN_HIGH + 120 * MIB, 272 * MIB
+        last = HIDDEN_HIGH + 3 * SECTION
+        for policy, zone in (('online_kernel', 'Normal'), ('online_movable', 'Movable')):
+            g.auto_online(policy)
+            g.mod_ok(f'add 0 {h(start)} {h(size)}')
+            w.check([(start, size, 0, zone)], policy)
+            for at in (start, HIDDEN_HIGH + SECTION, last - PAGE, start + size - PAGE):
+                g.mod_ok(f'veto {h(at)} 16')
+                expect(f'offline and remove with a veto at {at:#x}',
+                       g.mod(f'offremove {h(start)} {h(size)}')[0], 'EBUSY')
+                w.check([(start, size, 0, zone)], 'refused')
+            g.mod_ok('veto 0 0')
+            g.mod_ok(f'offremove {h(start)} {h(size)}')
+            w.check([], 'removed')
+
+        # Adding succeeds although its memory cannot be onlined, as on stock.
+        g.mod_ok(f'veto {h(start + size - PAGE)} 12')
+        g.mod_ok(f'add 0 {h(start)} {h(size)}')
+        g.mod_ok('veto 0 0')
+        w.check([(start, last - start, 0, 'Movable'), (last, start + size - last, 0, None)],
+                'the last block stays offline')
+        expect('online the rest', g.state(last // SECTION, 'online_movable'), None)
+        w.check([(start, size, 0, 'Movable')], 'the last block follows')
+        g.mod_ok(f'offremove {h(start)} {h(size)}')
+        w.check([], 'gone')
+
+
+@case()
+def injected_notifier_errors(t):
+    """I6: a memory notifier that fails leaves everything as it was, and the retry succeeds."""
+    with t.guest(mem='2G', cmdline='mem=1G') as g:
+        def inject(action, error):
+            g.sh(f'echo {error} >{INJECT}/{action}/error')
+
+        for size in (GRANULE, 130 * MIB, SECTION):
+            nothing = snapshot(g)
+            g.mod_ok(f'add 0 {h(HIDDEN)} {h(size)}')
+            before = snapshot(g)
+            blocks = range(BLOCK, (HIDDEN + size - 1) // SECTION + 1)
+            inject('MEM_GOING_ONLINE', -12)
+            for block in blocks:
+                expect('online', g.state(block, 'online_movable'), 'ENOMEM')
+            inject('MEM_GOING_ONLINE', 0)
+            expect_same('not online', snapshot(g), before)
+            for block in blocks:
+                expect('online again', g.state(block, 'online_movable'), None)
+            before = snapshot(g)
+            inject('MEM_GOING_OFFLINE', -16)
+            for block in blocks:
+                expect('offline', g.state(block, 'offline'), 'EBUSY')
+            expect('offline and remove', g.mod(f'offremove {h(HIDDEN)} {h(size)}')[0], 'EBUSY')
+            inject('MEM_GOING_OFFLINE', 0)
+            expect_same('not offline', snapshot(g), before)
+            g.mod_ok(f'offremove {h(HIDDEN)} {h(size)}')
+            expect_same('removed', snapshot(g), nothing)

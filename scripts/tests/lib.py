@@ -148,12 +148,18 @@ def builtin_index(base, flavour):
 BUILTIN_INDEX = 'ln -s /mnt/share/modules/lib/modules /lib/modules'
 
 
-def helper():
-    """The helper program, linked statically."""
-    src = os.path.join(SOURCES, 'memfill.c')
-    out = os.path.join(BUILD, 'guest', 'memfill')
+def helper(name='memfill'):
+    """A helper program, linked statically."""
+    src = os.path.join(SOURCES, name + '.c')
+    out = os.path.join(BUILD, 'guest', name)
     return _build(out, [src], ['gcc', '-std=gnu11', '-O2', '-static', '-Wall', '-Wextra',
                                '-Werror', '-o', out, src])
+
+
+def builtin(base, flavour):
+    """The lists of what is built into a kernel."""
+    obj = os.path.join(BUILD, base, flavour, 'obj')
+    return [os.path.join(obj, name) for name in ('modules.builtin', 'modules.builtin.modinfo')]
 
 
 # --- guests -------------------------------------------------------------------
@@ -176,6 +182,12 @@ class Machine(Guest):
         self.allow = []
         self.fills = 0
         test.machines.append(self)
+
+    def know_builtin(self):
+        """Let libkmod see what is built in: daxctl asks it for kmem and device_dax.
+        The guest must have been given builtin(...) as share."""
+        self.sh('d=/lib/modules/$(uname -r); mkdir -p $d; cp /mnt/share/modules.* $d; '
+                'touch $d/modules.order; ln -sf /usr/bin/kmod /tmp/depmod; /tmp/depmod')
 
     def start(self):
         super().start()
@@ -467,7 +479,7 @@ class World:
     def check(self, rams, what='', spans=True, devices=()):
         """Compare. devices: (start, end) of ZONE_DEVICE, whose memmap is there.
         spans=False: do not look at what nodes span, as ZONE_DEVICE never gives
-        that back."""
+        that back. devices=None: do not look at which memmaps are there."""
         rams = [Ram(*r) for r in rams]
         windows = merge([(r.start // SECTION * SECTION, -(-(r.start + r.size) // SECTION) * SECTION)
                          for r in rams])
@@ -546,7 +558,10 @@ class World:
 
     def _check_runs(self, where, now, rams, windows, devices):
         """pfn_to_online_page() and pfn_valid() of each pfn around the ranges."""
-        lines = [(e.start, e.end, e.zone, e.node) for e in self.base['extents'] if e.online]
+        # pfn_to_online_page() goes by sub-sections. Boot memory may end within one;
+        # the memmap of the rest is initialised.
+        lines = [(e.start // GRANULE * GRANULE, -(-e.end // GRANULE) * GRANULE, e.zone, e.node)
+                 for e in self.base['extents'] if e.online]
         lines += [(r.start, r.start + r.size, r.zone, r.node) for r in rams if r.zone]
         want = []
         for low, high in windows:
@@ -562,6 +577,8 @@ class World:
             if at < high:
                 want.append((at, high, None, None))
         expect_lines(f'{where}: online pages', _join(now['runs']), _join(want))
+        if devices is None:
+            return
 
         mapped = [(r.start, r.start + r.size) for r in rams] + list(devices)
         # The memmap of a section that is there since boot is there for all of it.
@@ -613,18 +630,22 @@ COUNTERS = re.compile(r'(nr_memmap|nr_memmap_boot|nr_isolate_pageblock|present|s
                       r'+(\d+)')
 
 
+# For the shell: everything that adding and removing memory must leave as it
+# found it.
+SNAPSHOT = (
+    "cat /proc/iomem; echo ==; cd /sys; find devices/system/memory devices/system/node "
+    "bus/memory bus/node/devices firmware/memmap 2>/dev/null | sort; echo ==; "
+    f"cd {MEMORY}; grep -sH '' * memory*/* | grep -v uevent; echo ==; "
+    f"cd {NODES}; grep -sH '' * node*/memory*/state; echo ==; "
+    "grep -E 'MemTotal|DirectMap|HardwareCorrupted|HugePages_T|CmaTotal' /proc/meminfo; echo ==; "
+    "grep -E 'Node|present|spanned|managed|start_pfn' /proc/zoneinfo; echo ==; "
+    "grep -E 'nr_memmap' /proc/vmstat; echo ==; "
+    "[ ! -d /sys/kernel/debug/memblock ] || grep -H '' /sys/kernel/debug/memblock/*")
+
+
 def snapshot(machine):
-    """Everything that adding and removing memory must leave as it found it:
-    {what: text}."""
-    text = machine.sh(
-        f"cat /proc/iomem; echo ==; cd /sys; find devices/system/memory devices/system/node "
-        "bus/memory bus/node/devices firmware/memmap 2>/dev/null | sort; echo ==; "
-        f"cd {MEMORY}; grep -sH '' * memory*/* | grep -v uevent; echo ==; "
-        f"cd {NODES}; grep -sH '' * node*/memory*/state; echo ==; "
-        "grep -E 'MemTotal|DirectMap|HardwareCorrupted|HugePages_T|CmaTotal' /proc/meminfo; echo ==; "
-        "grep -E 'Node|present|spanned|managed|start_pfn' /proc/zoneinfo; echo ==; "
-        "grep -E 'nr_memmap' /proc/vmstat; echo ==; "
-        "[ ! -d /sys/kernel/debug/memblock ] || grep -H '' /sys/kernel/debug/memblock/*")
+    """SNAPSHOT, and what the module knows of nodes: {what: text}."""
+    text = machine.sh(SNAPSHOT)
     names = ('iomem', 'sysfs tree', 'memory sysfs', 'node sysfs', 'meminfo', 'zoneinfo',
              'vmstat', 'memblock')
     out = dict(zip(names, text.split('==\n')))

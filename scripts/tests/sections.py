@@ -148,10 +148,11 @@ def boot_memory_ends_in_block(t):
             w.check([ram], 'after a failed offline')
             g.mod_ok(f'offremove {h(start)} {h(size)}')
             w.check([], f'{size // MIB} MiB removed')
-        # The same as kernel memory; it may be in use from now on.
+        # The same as kernel memory; it may be in use from now on. By itself, zone
+        # Normal begins where boot memory has ended.
         g.auto_online('online_kernel')
         g.mod_ok(f'add 0 {h(start)} {h(64 * MIB)}')
-        w.check([(start, 64 * MIB, 0, 'DMA32')], 'added to the zone of boot memory')
+        w.check([(start, 64 * MIB, 0, 'Normal')], 'added as kernel memory')
         got = g.mod_values(f'churn 0 {h(256 * MIB)} 10')
         expect('bad pages', int(got['bad']), 0)
 

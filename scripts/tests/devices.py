@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Devices that bring memory other than DIMMs: kmem, pmem, virtio-mem."""
+
+import re
+
+from lib import (GRANULE, MEMORY, MIB, World, builtin, case, expect,
+                 expect_between, expect_lines, fail, h, parse_zoneinfo)
+from sections import BLOCK, HIDDEN
+
+DAX_SIZE = 414 * MIB            # of 416 MiB; libnvdimm keeps 2 MiB
+
+
+def dax_guest(t, mem, start):
+    """A guest with a legacy pmem region of 416 MiB at start."""
+    return t.guest(mem='2G', cmdline=f'mem={mem} memmap=416M!{h(start)}',
+                   share=builtin(t.base, t.flavour))
+
+
+def make_dax(g, start):
+    """Make the region a device-dax device, and return the range of the device."""
+    g.know_builtin()
+    g.sh('ndctl create-namespace -f -e namespace0.0 -m devdax -M mem -a 2M', timeout=120)
+    size = int(g.read('/sys/bus/dax/devices/dax0.0/size'))
+    expect('size of the dax device', size, DAX_SIZE)
+    line = re.search(r'([0-9a-f]+)-[0-9a-f]+ : dax0\.0', g.read('/proc/iomem'))
+    expect('start of the dax device', int(line[1], 16), start + 2 * MIB)
+    return start + 2 * MIB
+
+
+def to_system_ram(g):
+    out = g.sh('daxctl reconfigure-device --mode=system-ram dax0.0', timeout=120)
+    if 'reconfigured 1 device' not in out:
+        fail('daxctl reconfigure-device', 'reconfigured 1 device', out)
+
+
+def to_devdax(g):
+    out = g.sh('daxctl reconfigure-device --mode=devdax -f dax0.0', timeout=120)
+    if 'reconfigured 1 device' not in out:
+        fail('daxctl reconfigure-device', 'reconfigured 1 device', out)
+
+
+def unbind(g):
+    expect('unbind kmem', g.write('/sys/bus/dax/drivers/kmem/unbind', 'dax0.0', timeout=120), None)
+    if 'kmem' in g.sh('readlink /sys/bus/dax/devices/dax0.0/driver || true'):
+        fail('driver of dax0.0', 'none', 'kmem')
+
+
+def bind_devdax(g):
+    expect('bind device_dax', g.write('/sys/bus/dax/drivers/device_dax/bind', 'dax0.0'), None)
+
+
+@case(quick=True)
+def kmem_unaligned_by_daxctl(t):
+    """R5 R6: unmodified daxctl makes all of an unaligned device System RAM, and undoes it."""
+    start = HIDDEN + 32 * MIB
+    with dax_guest(t, '1G', start) as g:
+        dax = make_dax(g, start)
+        w = World(g)
+        ram = (dax, DAX_SIZE, 0, 'Movable')
+        for _ in range(3):
+            to_system_ram(g)
+            w.check([ram], 'system-ram', spans=False)
+            with g.filled(int(w.base['total'] * 0.6)) as verify:
+                verify()
+            to_devdax(g)
+            w.check([], 'devdax', spans=False)
+
+
+@case(quick=True)
+def kmem_beside_boot_memory(t):
+    """R5 R6: kmem memory that shares a block with boot memory goes online, and goes by unbind."""
+    # Boot memory has the first half of the block, the device starts behind it.
+    start = HIDDEN + 64 * MIB
+    with dax_guest(t, '1088M', start) as g:
+        dax = make_dax(g, start)
+        w = World(g)
+        ram = (dax, DAX_SIZE, 0, 'Movable')
+        for _ in range(2):
+            to_system_ram(g)
+            w.check([ram], 'system-ram', spans=False)
+            with g.filled(int(w.base['total'] * 0.6), how='thp') as verify:
+                unbind(g)
+                w.check([], 'unbound while memory is in use', spans=False)
+                verify()
+            bind_devdax(g)
+            w.check([], 'devdax', spans=False)
+
+        # daxctl cannot take the shared block offline. It may give up; unbinding
+        # must clear up behind it.
+        to_system_ram(g)
+        expect('the shared block cannot go offline', g.state(BLOCK, 'offline'), 'EINVAL')
+        status, out = g.run('daxctl reconfigure-device --mode=devdax -f dax0.0', timeout=120)
+        if not status and 'reconfigured 1' in out:
+            fail('daxctl on a block that boot memory shares', 'a refusal', out)
+        unbind(g)
+        w.check([], 'unbound after daxctl gave up', spans=False)
+
+
+@case()
+def kmem_beside_hot_added(t):
+    """I4: unbinding kmem leaves what others have added to the same blocks online."""
+    start = HIDDEN + 32 * MIB
+    with dax_guest(t, '1G', start) as g:
+        dax = make_dax(g, start)
+        w = World(g)
+        g.auto_online('online_movable')
+        # Before and behind the device, in the blocks of its ends, one offline.
+        others = [(HIDDEN, 16 * MIB, 0, 'Movable'), (start + 416 * MIB, 32 * MIB, 0, 'Movable')]
+        for s, size, node, _ in others:
+            g.mod_ok(f'add {node} {h(s)} {h(size)}')
+        g.auto_online('offline')
+        idle = (HIDDEN + 20 * MIB, GRANULE, 0, None)
+        g.mod_ok(f'add 0 {h(idle[0])} {h(idle[1])}')
+        ram = (dax, DAX_SIZE, 0, 'Movable')
+        for _ in range(2):
+            to_system_ram(g)
+            seen = [e for e in g.extents() if dax <= e.start < dax + DAX_SIZE]
+            expect('MiB of the device online',
+                   sum(e.end - e.start for e in seen if e.online) // MIB, DAX_SIZE // MIB)
+            w.check(others + [idle, ram], 'system-ram', spans=False)
+            unbind(g)
+            w.check(others + [idle], 'unbound', spans=False)
+            bind_devdax(g)
+        for s, size, _, _ in others + [idle]:
+            g.mod_ok(f'offremove {h(s)} {h(size)}')
+        w.check([], 'none left', spans=False)
+
+
+PMEM = HIDDEN + 32 * MIB
+SIDES = [(HIDDEN, 32 * MIB, 0, 'Movable'), (HIDDEN + 64 * MIB, 34 * MIB, 0, 'Movable')]
+
+
+@case(quick=True)
+def pmem_between_extents(t):
+    """I4: pmem namespaces come and go between two online extents of one section."""
+    with t.guest(mem='2G', cmdline=f'mem=1G memmap=32M!{h(PMEM)}',
+                 share=builtin(t.base, t.flavour)) as g:
+        g.know_builtin()
+        w = World(g)
+        g.auto_online('online_movable')
+        for s, size, node, _ in SIDES:
+            g.mod_ok(f'add {node} {h(s)} {h(size)}')
+        with g.filled(int(w.base['total'] * 0.6)) as verify:
+            for mode, where in (('fsdax', 'mem'), ('devdax', 'mem'), ('fsdax', 'dev'),
+                                ('devdax', 'dev'), ('raw', None)):
+                more = f'-M {where}' if where else ''
+                g.sh(f'ndctl create-namespace -f -e namespace0.0 -m {mode} {more}', timeout=120)
+                what = f'{mode} {where}'
+                w.check(SIDES, what, spans=False, devices=None)
+                if mode == 'fsdax':
+                    g.sh('mkfs.ext4 -q -b 4096 /dev/pmem0; mkdir -p /tmp/m; '
+                         'mount -t ext4 -o dax /dev/pmem0 /tmp/m; '
+                         'dd if=/dev/urandom of=/tmp/m/f bs=1M count=8 2>/dev/null; '
+                         'cp /tmp/m/f /tmp/f; cmp /tmp/f /tmp/m/f; umount /tmp/m; rm /tmp/f')
+                got = g.mod_values(f'churn 0 {h(32 * MIB)} 9')
+                expect('bad pages', int(got['bad']), 0)
+                # The neighbours go and come beside it.
+                for s, size, node, _ in SIDES:
+                    g.mod_ok(f'offremove {h(s)} {h(size)}')
+                    g.mod_ok(f'add {node} {h(s)} {h(size)}')
+                w.check(SIDES, f'{what}, neighbours changed', spans=False, devices=None)
+                g.sh('ndctl destroy-namespace -f namespace0.0', timeout=120)
+                w.check(SIDES, f'{what} destroyed', spans=False, devices=None)
+            verify()
+        for s, size, _, _ in SIDES:
+            g.mod_ok(f'offremove {h(s)} {h(size)}')
+        w.check([], 'none left', spans=False)
+
+
+VIRTIO_STEPS = (2, 6, 128, 130, 256, 260, 200, 128, 126, 2, 0, 300, 298, 0)
+
+
+def virtio_mem_run(t, flavour):
+    """Plug and unplug by 2 MiB: a line on what each step has led to."""
+    args = ['-object', 'memory-backend-ram,id=vm,size=512M,reserve=off',
+            '-device', 'virtio-mem-pci,id=vm0,memdev=vm,requested-size=0,block-size=2M']
+    out = []
+    with t.guest(flavour=flavour, args=args, files=False) as g:
+        g.auto_online('online_movable')
+
+        def look():
+            zones = parse_zoneinfo(g.read('/proc/zoneinfo'))
+            return g.memtotal(), {k: v['present'] for k, v in zones.items()}
+
+        total, zones = look()
+        for mib in VIRTIO_STEPS:
+            g.qmp('qom-set', path='/machine/peripheral/vm0', property='requested-size',
+                  value=mib * MIB)
+            g.wait_for(f'{mib} MiB plugged', lambda want=mib: g.qmp(
+                'qom-get', path='/machine/peripheral/vm0', property='size') == want * MIB, 60)
+            # The size tells of what the device knows; the guest may still be at it.
+            g.wait_for('MemTotal settles', lambda want=mib: g.memtotal() == total + want * MIB
+                       or want % 128, 5)
+            g.sh('sleep 0.3')
+            now, zones_now = look()
+            out.append(f'{mib} MiB: MemTotal {now - total:+d}; present ' +
+                       ' '.join(f'{n}/{z}{zones_now[n, z] - zones.get((n, z), 0):+d}'
+                                for n, z in sorted(zones_now)))
+            out.append(g.sh("grep virtio_mem /proc/iomem || echo none").strip())
+            out.append(' '.join(g.sh(f"cd {MEMORY}; grep -H '' memory[3-9]?/state "
+                                     "memory[3-9]?/valid_zones || echo none").split()))
+    return out
+
+
+@case(quick=True)
+def virtio_mem_as_on_stock(t):
+    """I7: virtio-mem plugs and unplugs by 2 MiB as it does on stock."""
+    stock = virtio_mem_run(t, 'stock')
+    ours = virtio_mem_run(t, t.flavour)
+    expect_between('lines', len(stock), len(VIRTIO_STEPS) * 3, len(VIRTIO_STEPS) * 3)
+    # MemTotal follows to the byte, so the run did something.
+    expect_lines('stock plugs what is asked for',
+                 [line.split(';')[0] for line in stock[::3]],
+                 [f'{mib} MiB: MemTotal {mib * MIB:+d}' for mib in VIRTIO_STEPS])
+    expect_lines('against stock', ours, stock)
+
+
+@case()
+def virtio_mem_beside_extents(t):
+    """I4: virtio-mem and odd DIMMs live side by side."""
+    args = ['-object', 'memory-backend-ram,id=vm,size=512M,reserve=off',
+            '-device', 'virtio-mem-pci,id=vm0,memdev=vm,requested-size=0,block-size=2M']
+    with t.guest(args=args) as g:
+        g.auto_online('online_movable')
+        total = g.memtotal()
+        plugged = dimms = 0
+        for n, (mib, dimm) in enumerate(((130, 134), (258, 2), (126, 66), (0, 6))):
+            g.plug(f'd{n}', dimm * MIB)
+            dimms += dimm
+            g.qmp('qom-set', path='/machine/peripheral/vm0', property='requested-size',
+                  value=mib * MIB)
+            plugged = mib
+            want = total + (plugged + dimms) * MIB
+            g.wait_for(f'MemTotal with {plugged} and {dimms} MiB',
+                       lambda w=want: g.memtotal() == w, 60)
+        for n, dimm in ((1, 2), (3, 6), (0, 134), (2, 66)):
+            g.eject(f'd{n}')
+            dimms -= dimm
+            expect('MemTotal', g.memtotal(), total + dimms * MIB)
+        expect('extents left', [e for e in g.extents() if e.start >= 1 << 32], [])

@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Nothing is left behind, and nothing changes for those who add full blocks."""
+
+import os
+import re
+
+from lib import (BUILD, GRANULE, MEMORY, MIB, SECTION, Failure, QMPError, case, expect,
+                 expect_lines, expect_same, fail, h, parse_zoneinfo, snapshot, used_kib)
+from sections import BLOCK, HIDDEN, TWO_NODES
+
+# --- I5 -------------------------------------------------------------------------
+
+ROUND_TRIPS = (
+    ('a granule', HIDDEN + 6 * MIB, GRANULE),
+    ('67 granules over two blocks', HIDDEN + 122 * MIB, 67 * GRANULE),
+    ('a block', HIDDEN + 2 * SECTION, SECTION),
+)
+
+
+def rounds(g, start, size, count):
+    """Add, online, offline, remove: count times, in the guest's shell."""
+    first, last = start // SECTION, (start + size - 1) // SECTION
+    blocks = ' '.join(str(n) for n in range(first, last + 1))
+    g.sh(f'''
+do_mod() {{
+    echo "$*" >/sys/kernel/debug/mhp_test/cmd
+    read -r ret </sys/kernel/debug/mhp_test/result
+    [ "$ret" = ret=0 ] || {{ echo "$*: $ret"; exit 1; }}
+}}
+cd {MEMORY}
+n=0
+while [ $n -lt {count} ]; do
+    do_mod add 0 {h(start)} {h(size)}
+    for b in {blocks}; do echo online_movable >memory$b/state || exit 1; done
+    for b in {blocks}; do echo offline >memory$b/state || exit 1; done
+    do_mod remove {h(start)} {h(size)}
+    n=$((n + 1))
+done''', timeout=600)
+
+
+def slabs(g):
+    """Objects in each slab cache, with nothing cached for later."""
+    g.sh('for s in /sys/kernel/slab/*/shrink; do echo 1 >$s; done 2>/dev/null || true', timeout=120)
+    return {m[1]: int(m[2]) for m in
+            re.finditer(r'^(\S+)\s+(\d+)\s+\d+\s', g.read('/proc/slabinfo'), re.M)}
+
+
+def leaves_nothing(t, count):
+    with t.guest(mem='2G', cmdline='mem=1G') as g:
+        for what, start, size in ROUND_TRIPS:
+            # The first rounds may fill caches, and split the direct map for good.
+            rounds(g, start, size, 20)
+            before, used, objects = snapshot(g), used_kib(g), slabs(g)
+            rounds(g, start, size, count)
+            expect_same(f'{count} rounds of {what}', snapshot(g), before)
+            # A page for each round would be 4 KiB each; an object, one in its cache.
+            grown = used_kib(g) - used
+            t.note(f'{what}: {grown} KiB more used')
+            if grown > count * 2:
+                fail(f'{count} rounds of {what}: memory used', f'at most {count * 2} KiB more', grown)
+            now = slabs(g)
+            more = {k: now[k] - v for k, v in objects.items() if now.get(k, 0) - v >= count * 8 // 10}
+            expect(f'{count} rounds of {what}: slab caches that grew with each', more, {})
+
+
+@case()
+def rounds_leave_nothing(t):
+    """I5: add, online, offline and remove leave the machine as it was, however often."""
+    leaves_nothing(t, 300)
+
+
+@case(long=True)
+def many_rounds_leave_nothing(t):
+    """I5: as rounds_leave_nothing, for longer."""
+    leaves_nothing(t, 2000)
+
+
+@case(quick=True)
+def first_round_leaves_nothing(t):
+    """I5: already the first add, online, offline and remove is undone to the letter."""
+    with t.guest(mem='2G', cmdline='mem=1G') as g:
+        for what, start, size in ROUND_TRIPS:
+            before = snapshot(g)
+            rounds(g, start, size, 1)
+            expect_same(f'first round of {what}', snapshot(g), before)
+
+
+# --- I7 -------------------------------------------------------------------------
+
+# Only these may be new, and only with the feature on.
+NEW = (r'/granularity_bytes$', r'/memory\d+/extents$', r'^granularity_bytes:',
+       r'^memory\d+/extents:')
+
+
+class Watch:
+    """What a guest shows of memory hotplug, relative to how it booted."""
+
+    def __init__(self, g):
+        self.g = g
+        self.log = []
+        g.auto_online('offline')
+        g.sh('setsid uevent env >/tmp/uevents 2>&1 &')
+        # It is listening once it has told of something.
+        g.sh('while [ ! -s /tmp/uevents ]; do '
+             'echo change >/sys/devices/virtual/mem/null/uevent; usleep 50000; done')
+        self.seen_events = 0
+        self.zones, self.maps = self._zones(), self._maps()
+
+    def _zones(self):
+        return parse_zoneinfo(self.g.read('/proc/zoneinfo'))
+
+    def _maps(self):
+        text = self.g.sh('grep -h -E "^(nr_memmap|nr_memmap_boot) " /proc/vmstat; '
+                         'grep DirectMap /proc/meminfo')
+        return {k: int(v) for k, v in re.findall(r'^(\w+):?\s+(\d+)', text, re.M)}
+
+    def _events(self):
+        # Each event is an environment of its own; a marker shows that all are in.
+        self.g.sh('n=$(grep -c virtual/mem/null /tmp/uevents); '
+                  'echo change >/sys/devices/virtual/mem/null/uevent; '
+                  'while [ $(grep -c virtual/mem/null /tmp/uevents) = $n ]; do usleep 20000; done; '
+                  'usleep 100000')
+        events, current = [], []
+        for line in self.g.read('/tmp/uevents').splitlines():
+            if re.match(r'(SHLVL|HOME|OLDPWD|TERM|PATH|PWD|LC_ALL|_)=', line):
+                continue
+            if line.startswith('SEQNUM='):
+                events.append(' '.join(current))
+                current = []
+            else:
+                current.append(line)
+        events = [e for e in events if 'virtual/mem/null' not in e]
+        new, self.seen_events = events[self.seen_events:], len(events)
+        return new
+
+    def step(self, what, result=None):
+        """Take down what an action has returned and led to."""
+        out = [f'returned {result}']
+        snap = snapshot(self.g)
+        for part in ('sysfs tree', 'memory sysfs', 'node sysfs'):
+            out += [f'{part}: {line}' for line in snap[part].splitlines()]
+        out += [f'iomem: {line}' for line in snap['iomem'].splitlines()
+                if re.match(r'\S.*', line) or 'System RAM' in line]
+        zones = self._zones()
+        for key, values in sorted(zones.items()):
+            old = self.zones.get(key, {})
+            moved = {k: v - old.get(k, 0) for k, v in values.items() if k != 'start_pfn'}
+            out.append(f'zone {key}: {moved}')
+        out += [f'{k}: {v - self.maps.get(k, 0):+d}' for k, v in self._maps().items()]
+        out += [f'uevent: {e}' for e in self._events()]
+        self.log.append((what, out))
+
+    def state(self, block, value):
+        self.step(f'{value} to memory{block}', self.g.state(block, value))
+
+    def probe(self, *args):
+        self.step(f'probe {" ".join(map(h, args))}', self.g.probe(*args))
+
+
+def block_aligned_run(t, flavour, cmdline):
+    """Hotplug by full blocks in every way: what came of each step."""
+    with t.guest(flavour=flavour, mem='2G', cmdline=f'mem=1G {cmdline}', files=False,
+                 args=TWO_NODES) as g:
+        w = Watch(g)
+        w.step('boot')
+        w.probe(HIDDEN)
+        w.probe(HIDDEN)
+        w.probe(HIDDEN + 4096)
+        w.probe(HIDDEN - SECTION)
+        for value in ('online_movable', 'online_movable', 'offline', 'offline', 'rubbish',
+                      'online_kernel', 'online'):
+            w.state(BLOCK, value)
+        w.state(3, 'online')
+        w.state(0, 'offline')
+
+        def dimm(what, size, node):
+            try:
+                result = g.plug_dimm(what, size / MIB, node=node)
+            except QMPError as error:
+                raise Failure(f'plug {what}: {error}') from None
+            w.step(f'plug {what}', result)
+
+        def eject(what):
+            w.step(f'eject {what}', g.unplug(what))
+
+        dimm('a', 2 * SECTION, 0)
+        first = g.dimm_address('a') // SECTION
+        w.state(first, 'online_movable')
+        w.state(first + 1, 'online_movable')
+        w.state(first + 1, 'offline')
+        g.auto_online('online_movable')
+        dimm('b', SECTION, 1)
+        eject('a')
+        dimm('c', 3 * SECTION, 1)
+        eject('b')
+        eject('c')
+        w.step('all ejected')
+        return w.log
+
+
+def compare(what, ours, stock, ignore=()):
+    """What differs from stock, of all steps."""
+    def lines(text):
+        return [line for line in text if not any(re.search(i, line.split(': ', 1)[-1])
+                                                 for i in ignore)]
+
+    expect(f'{what}: steps', [s for s, _ in ours], [s for s, _ in stock])
+    problems = []
+    for (step, seen), (_, wanted) in zip(ours, stock):
+        try:
+            expect_lines(f'{what}: {step}', lines(seen), lines(wanted))
+        except Failure as error:
+            problems.append(str(error))
+    return problems
+
+
+def as_on_stock(t, cmdline):
+    stock = block_aligned_run(t, 'stock', cmdline)
+    # The run did something, or nothing is shown by its being the same.
+    lines = [line for _, out in stock for line in out]
+    for pattern in (r'returned EINVAL', r'returned EEXIST', r'uevent: .*ACTION=online',
+                    r'uevent: .*ACTION=offline', r'uevent: .*ACTION=remove',
+                    r"Movable.*'present': [1-9]"):
+        if not any(re.search(pattern, line) for line in lines):
+            fail('the run on stock', f'a line with {pattern}', 'none')
+    off = f'memory_hotplug.subsection=N {cmdline}'
+    problems = compare('turned off', block_aligned_run(t, t.flavour, off), stock)
+    problems += compare('turned on', block_aligned_run(t, t.flavour, cmdline), stock, ignore=NEW)
+    if problems:
+        raise Failure('\n'.join(problems))
+
+
+@case()
+def block_aligned_as_on_stock(t):
+    """I7: hotplug by full blocks shows the same tree, uevents and counters as on stock."""
+    as_on_stock(t, '')
+
+
+@case()
+def block_aligned_as_on_stock_self_hosted(t):
+    """I7: the same, with the memmap on the memory itself."""
+    as_on_stock(t, 'memory_hotplug.memmap_on_memory=Y')
+
+
+@case()
+def block_aligned_as_on_stock_auto_movable(t):
+    """I7: the same, with zones chosen by the auto-movable policy."""
+    as_on_stock(t, 'memory_hotplug.online_policy=auto-movable')
+
+
+def odd_run(t, flavour, cmdline):
+    """What becomes of odd ranges: returns and messages."""
+    out = []
+    with t.guest(flavour=flavour, mem='2G', cmdline=f'mem=1G {cmdline}', files=False) as g:
+        before = snapshot(g)
+        for text in (f'{h(HIDDEN)} {h(GRANULE)}', h(HIDDEN + GRANULE), 'rubbish', '', '0x', '-1'):
+            out.append(f'probe "{text}": {g.write(f"{MEMORY}/probe", text)}')
+        for mib in (134, 256):
+            out.append(f'plug {mib}: {g.plug_dimm(f"d{mib}", mib)}')
+        expect_same('odd ranges', snapshot(g), before)
+        out += re.findall(r'Block size \[.*', g.console())
+    return out
+
+
+@case(quick=True)
+def turned_off_is_stock(t):
+    """I7: with memory_hotplug.subsection=N, odd ranges are refused as on stock."""
+    stock = odd_run(t, 'stock', '')
+    if not any('unaligned hotplug range' in line for line in stock):
+        fail('stock', 'a refusal in the console', stock)
+    expect_lines('turned off', odd_run(t, t.flavour, 'memory_hotplug.subsection=N'), stock)
+
+
+@case(quick=True)
+def selftest_of_the_kernel(t):
+    """I7: the kernel's own selftests/memory-hotplug passes, as stock has it."""
+    path = os.path.join(BUILD, t.base, 'stock-src', 'tools', 'testing', 'selftests',
+                        'memory-hotplug', 'mem-on-off-test.sh')
+    with t.guest(mem='2G', share=[path], maxmem='4G') as g:
+        g.auto_online('online_movable')
+        g.plug('a', 134 * MIB)
+        g.plug('b', 256 * MIB)
+        # The script wants bc, and the notifier as a module, or as built in.
+        g.sh('[ -e /sbin/modprobe ] || ln -s /usr/bin/kmod /sbin/modprobe')
+        total = g.memtotal()
+        for ratio in (2, 25, 50):
+            status, out = g.run(f'bash /mnt/share/mem-on-off-test.sh -r {ratio}', timeout=300)
+            t.note(out)
+            expect(f'mem-on-off-test.sh -r {ratio}', status, 0)
+            for word in ('-> Success', 'offline->online memory', 'notifier error injection'):
+                if word not in out:
+                    fail(f'mem-on-off-test.sh -r {ratio}', f'a run that says "{word}"', out)
+            if 'skip' in out or 'unexpected' in out:
+                fail(f'mem-on-off-test.sh -r {ratio}', 'nothing skipped', out)
+            # It leaves everything online.
+            expect('MemTotal', g.memtotal(), total)

@@ -4,11 +4,11 @@ changes, and the log says why."""
 
 import re
 
-from lib import (GIB, GRANULE, MEMORY, MIB, PAGE, SECTION, World, case, expect, expect_between,
-                 expect_same, fail, h, snapshot)
+from lib import (GIB, GRANULE, MEMORY, MIB, MOD, PAGE, SECTION, World, case, expect,
+                 expect_between, expect_same, fail, h, helper, snapshot)
+from devices import DAX_SIZE, bind_devdax, dax_guest, make_dax, to_devdax, to_system_ram, unbind
+from sections import BLOCK, HIDDEN
 
-HIDDEN = 0x40000000             # RAM above mem=1G, free for adding
-BLOCK = HIDDEN // SECTION
 HALF = GRANULE // 2
 # With mem=5G, so that zone Normal has other memory, which the kernel uses first
 HIGH = {'mem': '6G', 'maxmem': None, 'cmdline': 'mem=5G'}
@@ -306,6 +306,89 @@ def range_is_all_or_nothing(t):
         w.check([], 'gone')
 
 
+@case(quick=True)
+def vetoed_dimm(t):
+    """I6: a veto leaves part of a DIMM offline when it is plugged, and all of it when ejected."""
+    with t.guest(mem='1G', maxmem='4G') as g:
+        w = World(g)
+        g.auto_online('online_movable')
+        one, two = 4 * GIB, 4 * GIB + 134 * MIB
+        shared = one + SECTION          # the block that both DIMMs share
+        g.mod_ok(f'veto {h(shared)} 12')
+        g.plug('one', 134 * MIB, addr=one)
+        tail = (shared, 6 * MIB, 0, None)
+        w.check([(one, SECTION, 0, 'Movable'), tail], 'tail not online')
+        g.mod_ok('veto 0 0')
+        g.plug('two', 256 * MIB, addr=two)
+        rams = [(one, 134 * MIB, 0, 'Movable'), (two, 256 * MIB, 0, 'Movable')]
+        w.check([(one, SECTION, 0, 'Movable'), tail, rams[1]], 'tail still not online')
+        expect('online', g.state(shared // SECTION, 'online_movable'), None)
+        w.check(rams, 'all online')
+
+        for at in (one, shared):
+            g.mod_ok(f'veto {h(at)} 16')
+            g.eject('one', gone=False)
+            w.check(rams, 'not ejected')
+        g.mod_ok(f'veto {h(two + 256 * MIB - PAGE)} 16')
+        g.eject('two', gone=False)
+        w.check(rams, 'nor the second')
+        g.eject('one')
+        w.check(rams[1:], 'the first ejected, whatever holds the second')
+        g.mod_ok('veto 0 0')
+        g.eject('two')
+        w.check([], 'ejected')
+
+
+DAX_DRIVERS = '/sys/bus/dax/drivers'
+
+
+@case()
+def kmem_failures(t):
+    """R6: kmem leaves what it cannot take back online and usable, and takes back what it can."""
+    start = HIDDEN + 32 * MIB
+    with dax_guest(t, '1G', start) as g:
+        dax = make_dax(g, start)
+        w = World(g)
+
+        # Some of the device cannot go online: it goes away with the rest.
+        g.auto_online('online_movable')
+        vetoed = HIDDEN + 2 * SECTION
+        g.mod_ok(f'veto {h(vetoed)} 12')
+        expect('unbind', g.write(f'{DAX_DRIVERS}/device_dax/unbind', 'dax0.0'), None)
+        expect('bind', g.write(f'{DAX_DRIVERS}/kmem/new_id', 'dax0.0', timeout=120), None)
+        w.check([(dax, vetoed - dax, 0, 'Movable'),
+                 (vetoed, dax + DAX_SIZE - vetoed, 0, None)], 'vetoed', spans=False)
+        g.mod_ok('veto 0 0')
+        unbind(g)
+        w.check([], 'unbound', spans=False)
+        g.auto_online('offline')
+        bind_devdax(g)
+        to_system_ram(g)
+        ram = (dax, DAX_SIZE, 0, 'Movable')
+        w.check([ram], 'system-ram', spans=False)
+
+        # It cannot go offline: daxctl is told, and a retry succeeds.
+        g.mod_ok(f'veto {h(dax + DAX_SIZE - PAGE)} 16')
+        status, out = g.run('daxctl reconfigure-device --mode=devdax -f dax0.0', timeout=120)
+        if not status and 'reconfigured 0 devices' not in out:
+            fail('daxctl reconfigure-device', 'no success', out)
+        # What it took offline before it got that far is its own business.
+        for block in range(dax // SECTION, (dax + DAX_SIZE - 1) // SECTION + 1):
+            g.state(block, 'online_movable')
+        w.check([ram], 'held', spans=False)
+        g.mod_ok('veto 0 0')
+        to_devdax(g)
+        w.check([], 'devdax', spans=False)
+
+        # The driver goes, for it has to; the memory stays.
+        to_system_ram(g)
+        g.mod_ok(f'veto {h(dax + DAX_SIZE - PAGE)} 16')
+        unbind(g)
+        w.check([ram], 'left behind', spans=False)
+        still_usable(g, dax, DAX_SIZE)
+        g.mod_ok('veto 0 0')
+
+
 @case()
 def injected_notifier_errors(t):
     """I6: a memory notifier that fails leaves everything as it was, and the retry succeeds."""
@@ -334,3 +417,72 @@ def injected_notifier_errors(t):
             expect_same('not offline', snapshot(g), before)
             g.mod_ok(f'offremove {h(HIDDEN)} {h(size)}')
             expect_same('removed', snapshot(g), nothing)
+
+
+# --- every allocation fails once ------------------------------------------------------
+
+def arm(g):
+    """Let all kinds of allocations fail, and say nothing about it."""
+    for what, settings in (('failslab', {'ignore-gfp-wait': 'N', 'cache-filter': 'N'}),
+                           ('fail_page_alloc', {'ignore-gfp-wait': 'N', 'min-order': 0,
+                                                'ignore-gfp-highmem': 'N'})):
+        for name, value in {**settings, 'verbose': 0}.items():
+            g.sh(f'echo {value} >/sys/kernel/debug/{what}/{name}')
+
+
+def fail_each(t, g, what, write, *undo):
+    """One write, (file, text), with each of its allocations failing in turn; after
+    a success, the others take it back."""
+    before = snapshot(g)
+    args = ' '.join(f"'{word}'" for pair in (write, *undo) for word in pair)
+    status, out = g.run(f'/mnt/share/failnth {args}', timeout=900)
+    codes = [int(c) for c in re.findall(r'^\d+ (\d+) 1$', out, re.M)]
+    end = out[-300:]
+    expect_same(f'{what}, its allocations failing: {end}', snapshot(g), before)
+    expect(f'{what}: {end}', status, 0)
+    # Some notifiers know only "no", and that means EPERM.
+    expect(f'{what}: errnos', sorted(set(codes) - {0, 1, 12}), [])
+    expect_between(f'{what}: allocations that matter', len(codes) - codes.count(0), 1, len(codes))
+    t.note(f'{what}: {len(codes)} allocations, {codes.count(0)} of them not needed')
+
+
+@case(flavours=('debug',))
+def every_allocation_fails(t):
+    """I6: whichever allocation of add, online, offline or remove fails, nothing is left behind."""
+    with t.guest(mem='2G', cmdline='mem=1G', share=[helper('failnth')]) as g:
+        arm(g)
+        state, probe, cmd = f'{MEMORY}/memory{BLOCK}/state', f'{MEMORY}/probe', f'{MOD}/cmd'
+        small, beside = (HIDDEN, GRANULE), (HIDDEN + 2 * GRANULE, GRANULE)
+        across, block = (HIDDEN + 126 * MIB, 4 * MIB), (HIDDEN, SECTION)
+
+        def words(extent):
+            return f'{h(extent[0])} {h(extent[1])}'
+
+        def add(extent, what):
+            fail_each(t, g, f'add {what}', (probe, words(extent)),
+                      (cmd, f'remove {words(extent)}'))
+
+        def online(extent, what):
+            g.mod_ok(f'add 0 {words(extent)}')
+            fail_each(t, g, f'online {what}', (state, 'online_movable'), (state, 'offline'))
+            expect('online', g.state(BLOCK, 'online_movable'), None)
+            fail_each(t, g, f'offline {what}', (state, 'offline'), (state, 'online_movable'))
+            expect('offline', g.state(BLOCK, 'offline'), None)
+            g.mod_ok(f'remove {words(extent)}')
+
+        add(small, 'a granule')
+        online(small, 'a granule')
+        add(across, 'a range across blocks')
+        add(block, 'a block')
+        online(block, 'a block')
+
+        # A block that has an extent already, and comes online with two of them
+        g.mod_ok(f'add 0 {words(small)}')
+        add(beside, 'a second extent')
+        online(beside, 'two extents')
+        g.mod_ok(f'add 0 {words(beside)}')
+        expect('online', g.state(BLOCK, 'online_movable'), None)
+        fail_each(t, g, 'remove an extent', (cmd, f'offremove {words(beside)}'),
+                  (cmd, f'add 0 {words(beside)}'), (state, 'online_movable'))
+        for extent in (small, beside):
+            g.mod_ok(f'offremove {words(extent)}')

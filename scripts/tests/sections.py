@@ -3,7 +3,7 @@
 boot memory, with other nodes, with ZONE_DEVICE."""
 
 from lib import (GRANULE, MEMORY, MIB, NODES, SECTION, World, case, expect, expect_between,
-                 h)
+                 expect_lines, fail, h, merge, show)
 
 HIDDEN = 0x40000000             # RAM above mem=1G, free for adding
 BLOCK = HIDDEN // SECTION
@@ -344,3 +344,54 @@ def device_between_extents(t):
             g.mod_ok(f'offremove {h(ram[0])} {h(ram[1])}')
         w.check([], 'none left', spans=False)
         section_is_gone(g, HIDDEN)
+
+
+@case(quick=True)
+def boot_extents(t):
+    """I2: the extents of boot memory are what the firmware calls RAM, holes left out."""
+    # Holes: a few pages, one that crosses sections, one inside a granule.
+    holes = [(0x10155000, 4 * 4096), (0x17f03000, 0x234000), (0x20001000, 0x100000)]
+    cmdline = ' '.join(f'memmap={size // 1024}K${h(start)}' for start, size in holes)
+    with t.guest(cmdline=cmdline) as g:
+        w = World(g)
+        for start, size in holes:
+            if any(s < start + size and start < e for s, e in w.base['iomem']):
+                fail('the kernel leaves holes', h(start), w.base['iomem'])
+        seen = merge([(e.start, e.end) for e in w.base['extents']])
+        # /proc/iomem has whole pages only above 1 MiB; page 0 is never used.
+        ram = [(max(s, 4096), e // 4096 * 4096) for s, e in w.base['iomem']]
+        expect_lines('boot extents', show(seen), show(ram))
+        for e in w.base['extents']:
+            expect(f'boot extent {e.start:#x}', (e.online, e.memmap, e.group), (True, 'boot', 'none'))
+        w.check([], 'again')
+
+
+@case()
+def parts_of_gigantic_leaf(t):
+    """I4: a part of what one 1 GiB leaf of the direct map maps is removed, and no more."""
+    with t.guest(mem='8G', maxmem='16G', cmdline='mem=1G') as g:
+        w = World(g)
+        before = g.meminfo()
+        g.auto_online('online_movable')
+        start = 0x140000000
+        for size in (1 << 30, (1 << 30) + 2 * GRANULE):
+            g.mod_ok(f'add 0 {h(start)} {h(size)}')
+            if size == 1 << 30:
+                expect('DirectMap1G', g.meminfo()['DirectMap1G'],
+                       before.get('DirectMap1G', 0) + (1 << 20))
+            rams = [(start + n, min(SECTION, size - n), 0, 'Movable')
+                    for n in range(0, size, SECTION)]
+            w.check(rams, 'added')
+            with g.filled(int(g.meminfo()['MemFree'] * 1024 * 0.3)) as verify:
+                t.random.shuffle(rams)
+                for n in range(len(rams)):
+                    g.mod_ok(f'offremove {h(rams[n][0])} {h(rams[n][1])}')
+                    if n % 3 == 0:
+                        w.check(rams[n + 1:], f'{n + 1} parts removed')
+                        got = g.mod_values(f'churn 0 {h(64 * MIB)} 10')
+                        expect('bad pages', int(got['bad']), 0)
+                verify()
+            w.check([], 'all parts removed')
+        after = g.meminfo()
+        for name in ('DirectMap4k', 'DirectMap2M', 'DirectMap1G'):
+            expect(name, after.get(name), before.get(name))

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The rules for memory blocks that are populated in part: states and uevents."""
+
+from lib import GRANULE, MEMORY, World, case, expect, h
+from sections import BLOCK, HIDDEN
+from stock import Watch
+
+A, B, C = (HIDDEN + n * 4 * GRANULE for n in range(3))
+
+
+def ram(start, zone):
+    return (start, GRANULE, 0, zone)
+
+
+@case(quick=True)
+def states_of_shared_block(t):
+    """R1 R2 R3: a block is online while any extent is; writes reach each extent."""
+    with t.guest(mem='2G', cmdline='mem=1G') as g:
+        w = World(g)
+        for start in (A, B, C):
+            g.mod_ok(f'add 0 {h(start)} {h(GRANULE)}')
+        w.check([ram(A, None), ram(B, None), ram(C, None)], 'added')
+        expect('offline while offline', g.state(BLOCK, 'offline'), 'EINVAL')
+        expect('online_movable', g.state(BLOCK, 'online_movable'), None)
+        w.check([ram(A, 'Movable'), ram(B, 'Movable'), ram(C, 'Movable')], 'online')
+        g.mod_ok(f'offremove {h(B)} {h(GRANULE)}')
+        g.mod_ok(f'add 0 {h(B)} {h(GRANULE)}')
+        mixed = [ram(A, 'Movable'), ram(B, None), ram(C, 'Movable')]
+        w.check(mixed, 'one is offline')
+        expect('state', g.read(f'{MEMORY}/memory{BLOCK}/state').strip(), 'online')
+        expect('removal of an online extent', g.mod(f'remove {h(A)} {h(GRANULE)}')[0], 'EBUSY')
+        expect('removal of all three', g.mod(f'remove {h(A)} {h(C + GRANULE - A)}')[0], 'ENOENT')
+        w.check(mixed, 'after refusals')
+        expect('online of the rest', g.state(BLOCK, 'online_kernel'), None)
+        w.check([ram(A, 'Movable'), ram(B, 'Normal'), ram(C, 'Movable')], 'two zones')
+        expect('valid_zones', set(g.read(f'{MEMORY}/memory{BLOCK}/valid_zones').split()),
+               {'Normal', 'Movable'})
+        expect('nothing left to online', g.state(BLOCK, 'online'), 'EINVAL')
+
+
+@case(quick=True)
+def default_policy_for_each_extent(t):
+    """R4: a new extent obeys the default online policy, whatever its block's state."""
+    with t.guest(mem='2G', cmdline='mem=1G') as g:
+        w = World(g)
+        rams = []
+        for start, policy, zone in ((A, 'online_movable', 'Movable'), (B, 'offline', None),
+                                    (C, 'online_movable', 'Movable')):
+            g.auto_online(policy)
+            g.mod_ok(f'add 0 {h(start)} {h(GRANULE)}')
+            rams.append(ram(start, zone))
+            w.check(rams, f'{policy} beside the others')
+
+
+@case(quick=True)
+def uevents_of_shared_block(t):
+    """R4: the first extent adds the block, the last one removes it, others change it."""
+    with t.guest(mem='2G', cmdline='mem=1G') as g:
+        w = Watch(g)
+        path = f'DEVPATH=/devices/system/memory/memory{BLOCK} SUBSYSTEM=memory'
+
+        def events(what, *actions):
+            expect(f'uevents: {what}', w.new_events(), [f'ACTION={a} {path}' for a in actions])
+
+        g.mod_ok(f'add 0 {h(A)} {h(GRANULE)}')
+        events('first extent', 'add')
+        g.mod_ok(f'add 0 {h(B)} {h(GRANULE)}')
+        events('second extent', 'change')
+        expect('online', g.state(BLOCK, 'online_movable'), None)
+        events('both online', 'online')
+        g.auto_online('online_movable')
+        g.mod_ok(f'add 0 {h(C)} {h(GRANULE)}')
+        events('third extent, online at once', 'change', 'change')
+        g.mod_ok(f'offremove {h(B)} {h(GRANULE)}')
+        events('an online extent goes', 'change', 'change')
+        expect('offline', g.state(BLOCK, 'offline'), None)
+        events('all offline', 'offline')
+        g.mod_ok(f'remove {h(A)} {h(GRANULE)}')
+        events('an offline extent goes', 'change')
+        g.mod_ok(f'remove {h(C)} {h(GRANULE)}')
+        events('the last extent goes', 'remove')

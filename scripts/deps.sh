@@ -63,6 +63,6 @@ step 1 2 "apt-get update" "$logdir/apt-update.log" "${root[@]}" apt-get update |
 step 2 2 "apt-get install" "$logdir/apt-install.log" \
 	"${root[@]}" apt-get install -y --no-install-recommends "${missing[@]}" || {
 	grep -q "Unable to locate package linux-source-$BASE" "$logdir/apt-install.log" &&
-		warn "this Debian has no linux-source-$BASE: add bookworm-backports (Debian 12), or give KDIR=<source tree>"
+		warn "this Debian has no linux-source-$BASE: add bookworm-security (Debian 12), or give KDIR=<source tree>"
 	exit 1
 }

@@ -73,5 +73,5 @@ need_disk() {
 lock() {
 	mkdir -p "$(dirname "$1")"
 	exec 9>"$1"
-	flock -n 9 || { say "waiting for another make ($(rel "$1"))"; flock 9; }
+	flock -w 5 9 || { say "waiting for another make ($(rel "$1"))"; flock 9; }
 }

@@ -28,9 +28,10 @@ def logged(g, command):
 
 def range_of(start, size):
     """How messages write a range, more or less: first and last byte, the byte
-    behind it, or its size."""
+    behind it, or its size; with or without leading zeros."""
     end = (start + size) % (1 << 64)
-    return f'{h(start)}(-{h(end)}|-{h((end - 1) % (1 << 64))}|, size {h(size)})'
+    last = (end - 1) % (1 << 64)
+    return f'0x0*{start:x}(-0x0*{end:x}|-0x0*{last:x}|, size {h(size)})\\b'
 
 
 def refused(g, command, errno, reason, before):
@@ -60,7 +61,7 @@ def bad_ranges(t):
         online = (HIDDEN + 16 * MIB, 8 * MIB)
         offline = (HIDDEN + 32 * MIB, 8 * MIB)
         device = (HIDDEN + 64 * MIB, 4 * MIB)
-        g.auto_online('online')
+        g.auto_online('online_movable')
         g.mod_ok(f'add 0 {h(online[0])} {h(online[1])}')
         g.auto_online('offline')
         g.mod_ok(f'add 0 {h(offline[0])} {h(offline[1])}')
@@ -134,7 +135,7 @@ def bad_sysfs_input(t):
         for text in ('', ' ', 'x', '0x', '0x40200000x', '0x40200000 x', '0x40200000 0x200000 0',
                      '0x40200000 0x200000x', '0x40200000 ', ' 0x40200000', '-0x40200000',
                      '0x40200000 -0x200000', '0x40200000 0', '0x40300000 0x200000',
-                     '0x40200000 0x100000', '0x40001000', '0x40200000', '0x40200000,0x200000',
+                     '0x40200000 0x100000', '0x40001000', '0x40200000,0x200000',
                      '0x10000000000000000 0x200000', '0x40200000 0x10000000000000000'):
             error = g.write(f'{MEMORY}/probe', text)
             # An empty write never gets to the kernel; a number too large has its own.

@@ -29,7 +29,7 @@ x86_64-numa-dax    | x86_64 | | allnoconfig | 64BIT PCI $acpi $vm $dax $pm SMP N
 x86_64-debug       | x86_64 | | allnoconfig | 64BIT X86_MCE PCI $acpi $vm $dax $dbg $pm SMP NUMA MHP_MEMMAP_ON_MEMORY KASAN PAGE_TABLE_CHECK
 i386               | i386   | | allnoconfig | SMP HIGHMEM64G $pm
 i386-sparsemem     | i386   | | allnoconfig | SMP SPARSEMEM_MANUAL PROC_FS DEBUG_KERNEL DEBUG_VM PAGE_OWNER
-arm64-4k           | arm64  | aarch64-linux-gnu- | allnoconfig | EFI $acpi $vm $dax $pm NUMA
+arm64-4k           | arm64  | aarch64-linux-gnu- | allnoconfig | EFI $acpi $vm $dax NUMA
 arm64-64k          | arm64  | aarch64-linux-gnu- | allnoconfig | EFI $acpi $vm $dax NUMA ARM64_64K_PAGES
 arm64-debug        | arm64  | aarch64-linux-gnu- | allnoconfig | EFI $acpi $vm $dax $dbg NUMA KASAN
 powerpc64le        | powerpc | powerpc64le-linux-gnu- | pseries_le_defconfig | $vm ZONE_DEVICE

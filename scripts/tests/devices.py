@@ -60,7 +60,7 @@ def kmem_unaligned_by_daxctl(t):
         for _ in range(3):
             to_system_ram(g)
             w.check([ram], 'system-ram', spans=False)
-            with g.filled(int(w.base['total'] * 0.6)) as verify:
+            with g.filled(g.amount(300)) as verify:
                 verify()
             to_devdax(g)
             w.check([], 'devdax', spans=False)
@@ -78,7 +78,7 @@ def kmem_beside_boot_memory(t):
         for _ in range(2):
             to_system_ram(g)
             w.check([ram], 'system-ram', spans=False)
-            with g.filled(int(w.base['total'] * 0.6), how='thp') as verify:
+            with g.filled(g.amount(300), how='thp') as verify:
                 unbind(g)
                 w.check([], 'unbound while memory is in use', spans=False)
                 verify()
@@ -140,7 +140,7 @@ def pmem_between_extents(t):
         g.auto_online('online_movable')
         for s, size, node, _ in SIDES:
             g.mod_ok(f'add {node} {h(s)} {h(size)}')
-        with g.filled(int(w.base['total'] * 0.6)) as verify:
+        with g.filled(g.amount(200)) as verify:
             for mode, where in (('fsdax', 'mem'), ('devdax', 'mem'), ('fsdax', 'dev'),
                                 ('devdax', 'dev'), ('raw', None)):
                 more = f'-M {where}' if where else ''

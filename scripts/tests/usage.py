@@ -174,7 +174,7 @@ def walkers_over_mixed_sections(t):
         g.auto_online('online_movable')
         rams, devices = mixed_sections(g)
         w.check(rams, 'mixed', spans=False, devices=devices)
-        with g.filled(int(free_bytes(g) * 0.7), seed=7) as verify:
+        with g.filled(g.amount(400), seed=7) as verify:
             seen = dict(line.split() for line in g.sh(WALKS, timeout=240).splitlines())
             # One u64 for each pfn up to the last that is online, at least.
             last = max(s + size for s, size, _, zone in rams if zone)

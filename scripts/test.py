@@ -12,6 +12,7 @@ import concurrent.futures
 import importlib
 import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -55,6 +56,19 @@ class Runner:
         self.lock = threading.Lock()
         self.start = time.monotonic()
         self.passed = self.failed = 0
+        self.tests = []
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self.interrupted)
+
+    def interrupted(self, number, _):
+        """No guest outlives the run."""
+        for test in self.tests:
+            for machine in test.machines:
+                if machine.proc and machine.proc.poll() is None:
+                    machine.proc.kill()
+        os.write(1, f'# interrupted by signal {number}\n'
+                    f'{self.passed} passed, {len(self.cases) - self.passed} failed\n'.encode())
+        os._exit(1)
 
     def say(self, text):
         with self.lock:
@@ -67,6 +81,7 @@ class Runner:
         """One case: its failure as a text, or None."""
         args = self.args
         test = lib.Test(case.name, args.base, args.flavour, args.seed, args.logdir)
+        self.tests.append(test)
         self.say(f'# {self.elapsed()}: {case.name} starts: {case.doc}')
         start = time.monotonic()
         problem = None

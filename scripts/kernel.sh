@@ -103,20 +103,21 @@ make_stock() {
 	: >"$bdir/.stock-src"
 }
 
-# Rebuild the branch elsewhere first: a patch that fails changes nothing.
+# Rebuild the branch elsewhere first: a patch that fails changes nothing. A
+# clone that holds no file but those the patches touch is enough for git am.
 redo_series() {
-	local new=$bdir/series.new tip
-	git -C "$tree" worktree remove --force "$new" 2>/dev/null || rm -rf "$new"
-	git -C "$tree" worktree prune
-	git -C "$tree" worktree add -q --detach "$new" base
-	apply_series "$new" || {
-		git -C "$tree" worktree remove --force "$new"
-		return 1
-	}
-	tip=$(git -C "$new" rev-parse HEAD)
-	git -C "$tree" worktree remove --force "$new"
-	git -C "$tree" reset -q --hard "$tip"
+	local new=$bdir/series.new files
+	mapfile -t files < <(list_patches | xargs -r sed -nE \
+		's/^(---|\+\+\+) [ab]\/([^\t]*).*/\/\2/p; s/^rename (from|to) (.*)/\/\2/p' | sort -u)
+	rm -rf "$new"
+	git clone -q --shared --no-checkout "$tree" "$new"
+	git -C "$new" sparse-checkout set --no-cone "${files[@]:-/COPYING}"
+	git -C "$new" checkout -q --detach base
+	apply_series "$new"
+	git -C "$tree" fetch -q --no-auto-gc "$new" HEAD
+	git -C "$tree" reset -q --hard FETCH_HEAD
 	remember "$tree"
+	rm -rf "$new"
 }
 
 make_description() {

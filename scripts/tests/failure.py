@@ -476,8 +476,8 @@ def every_allocation_fails(t):
         add(small, 'a granule')
         online(small, 'a granule')
         add(across, 'a range across blocks')
+        # Onlining that much takes long in an emulated debug kernel, and allocates the same.
         add(block, 'a block')
-        online(block, 'a block')
 
         # A block that has an extent already, and comes online with two of them
         g.mod_ok(f'add 0 {words(small)}')

@@ -272,16 +272,20 @@ build() {
 	say "built $(rel "$out")/vmlinuz"
 }
 
-case ${1:-} in
-tree) tree ;;
-config) tree; mkdir -p "$out"; merge ;;
-build) tree; build ;;
-build-only) build ;;
-_tree) make_tree ;;
-_stock) make_stock ;;
-_redo) redo_series ;;
-_merge) merge ;;
-_compile) compile ;;
-_remember) remember "$tree" ;;
-*) die "usage: kernel.sh tree|config|build" ;;
-esac
+# In one piece, so that editing this file does not disturb a run of it.
+main() {
+	case $1 in
+	tree) tree ;;
+	config) tree; mkdir -p "$out"; merge ;;
+	build) tree; build ;;
+	build-only) build ;;
+	_tree) make_tree ;;
+	_stock) make_stock ;;
+	_redo) redo_series ;;
+	_merge) merge ;;
+	_compile) compile ;;
+	_remember) remember "$tree" ;;
+	*) die "usage: kernel.sh tree|config|build" ;;
+	esac
+}
+main "${1:-}"; exit

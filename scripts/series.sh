@@ -180,9 +180,12 @@ bisect() {
 	[ "$bad" -eq 0 ]
 }
 
-case ${1:-} in
-patches) export_patches ;;
-apply) apply ;;
-bisect) bisect ;;
-*) die "usage: series.sh patches|apply|bisect" ;;
-esac
+main() {
+	case $1 in
+	patches) export_patches ;;
+	apply) apply ;;
+	bisect) bisect ;;
+	*) die "usage: series.sh patches|apply|bisect" ;;
+	esac
+}
+main "${1:-}"; exit

@@ -4,7 +4,7 @@
 
 BASE ?= 6.12
 FLAVOUR ?= patched
-export BASE FLAVOUR KDIR JOBS ACCEL ARCH
+export BASE FLAVOUR KDIR JOBS ACCEL ARCH FROM
 
 # A tree made from KDIR= has folders of its own.
 where = $(BASE)$(if $(KDIR),-kdir)
@@ -22,6 +22,7 @@ help: ## list the targets
 	@echo '  FLAVOUR=       patched (default), stock or debug, for kernel, run and shell'
 	@echo '  JOBS=          parallel compile jobs (default: one per CPU)'
 	@echo '  ACCEL=         kvm or tcg (default: kvm where a guest really boots under it)'
+	@echo '  FROM=          for bisect: the number of the first patch to try (default: 1)'
 	@echo '  CASES=         test cases to run (default: all)'
 
 run: kernel-both ## plug two odd DIMMs into a guest and print what became of every byte

@@ -166,6 +166,7 @@ bisect() {
 	fi
 	for c in $(git -C "$tree" rev-list --reverse base..series); do
 		k=$((k + 1))
+		[ "$k" -ge "${FROM:-1}" ] || continue
 		say "=== patch $k of $n: $(git -C "$tree" log -1 --format=%s "$c") ($((SECONDS - start))s so far)"
 		git -C "$dir/tree" checkout -q --detach -f "$c"
 		if BASE=$where-bisect KDIR='' FLAVOUR=patched "$top/scripts/kernel.sh" build-only &&
@@ -176,6 +177,7 @@ bisect() {
 			bad=$((bad + 1))
 		fi
 	done
+	n=$((n - ${FROM:-1} + 1))
 	say "$((n - bad)) of $n patches build, boot and pass the quick tests, $((SECONDS - start))s"
 	[ "$bad" -eq 0 ]
 }

@@ -489,3 +489,8 @@ def every_allocation_fails(t):
                   (cmd, f'add 0 {words(beside)}'), (state, 'online_movable'))
         for extent in (small, beside):
             g.mod_ok(f'offremove {words(extent)}')
+        # Stacks of warn_alloc(), as if memory had really run out, and no other.
+        console = g.console()
+        expect('stacks in the console', console.count('Call Trace:'),
+               len(re.findall(r'failnth: .*, mode:0x', console)))
+        g.allow.append('Call Trace:')

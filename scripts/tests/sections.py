@@ -222,7 +222,10 @@ def two_nodes_in_one_block(t):
         expect('links of the block', g.sh(f'cd {MEMORY}/memory{BLOCK}; echo node*').split(),
                ['node0', 'node1'])
         use_on_node(g, 0)
-        use_on_node(g, 1)
+        # A debug kernel leaves too little of 64 MiB to bind a process to node 1:
+        # hot-added memory is all movable here.
+        if not g.debug:
+            use_on_node(g, 1)
         g.mod_ok(f'offremove {h(a[0])} {h(a[1])}')
         w.check([b], 'node 0 is out of the block')
         expect('links of the block', g.sh(f'cd {MEMORY}/memory{BLOCK}; echo node*').split(),

@@ -10,7 +10,8 @@
 # No Signed-off-by: the person who submits the series adds theirs.
 # FILE_PATH_CHANGES: new files are covered by entries that exist.
 # CAMELCASE: page flag accessors such as __SetPageReserved() are named so.
-checkpatch=(--strict --no-signoff --no-summary --terse --show-types --ignore FILE_PATH_CHANGES,CAMELCASE)
+checkpatch=(--strict --no-signoff --no-summary --terse --show-types
+            --ignore FILE_PATH_CHANGES --ignore CAMELCASE)
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

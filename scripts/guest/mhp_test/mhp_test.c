@@ -62,6 +62,7 @@
 
 #include <linux/capability.h>
 #include <linux/debugfs.h>
+#include <linux/delay.h>
 #include <linux/gfp.h>
 #include <linux/ioport.h>
 #include <linux/jhash.h>
@@ -437,7 +438,7 @@ static int do_take(struct mhp_test_cmd *cmd)
 {
 	struct mhp_test_range *range;
 	unsigned long pfn, end;
-	int ret;
+	int ret, tries = 20;
 
 	if (!range_is_sane(cmd->args[1], cmd->args[2]) ||
 	    !PAGE_ALIGNED(cmd->args[1] | cmd->args[2]))
@@ -454,8 +455,13 @@ static int do_take(struct mhp_test_cmd *cmd)
 		return -ENOMEM;
 	range->start = cmd->args[1];
 	range->size = cmd->args[2];
-	ret = alloc_contig_range(PFN_DOWN(range->start), end, MIGRATE_MOVABLE,
-				 GFP_KERNEL);
+	/* The page may be in somebody's hands for a moment: -EBUSY is no verdict. */
+	do {
+		ret = alloc_contig_range(PFN_DOWN(range->start), end,
+					 MIGRATE_MOVABLE, GFP_KERNEL);
+		if (ret == -EBUSY)
+			msleep(50);
+	} while (ret == -EBUSY && --tries);
 	if (ret) {
 		kfree(range);
 		return ret;

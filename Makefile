@@ -4,10 +4,20 @@
 
 BASE ?= 6.12
 FLAVOUR ?= patched
-export BASE FLAVOUR KDIR JOBS ACCEL ARCH FROM
+export BASE FLAVOUR KDIR JOBS ACCEL ARCH PAGES FROM
 
-# A tree made from KDIR= has folders of its own.
+# A tree made from KDIR= has folders of its own, and so has each kind of arm64.
 where = $(BASE)$(if $(KDIR),-kdir)
+arm64 = $(filter arm64,$(ARCH))
+images = $(where)$(if $(arm64),/arm64-$(PAGES))
+arm64-archs = $(foreach p,$(or $(PAGES),4k 64k),--arch arm64-$(p))
+
+ifneq ($(arm64),)
+ifneq ($(filter test-debug measure check bisect,$(MAKECMDGOALS)),)
+$(error ARCH=arm64 is for kernel, run, shell, test and test-long)
+endif
+run shell: PAGES := $(or $(PAGES),4k)
+endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -20,30 +30,32 @@ help: ## list the targets
 	@echo '  BASE=6.12      kernel to build: patches/BASE, Debian'"'"'s linux-source-BASE'
 	@echo '  KDIR=          use this source tree instead of the Debian package'
 	@echo '  FLAVOUR=       patched (default), stock or debug, for kernel, run and shell'
+	@echo '  ARCH=          x86_64 (default) or arm64, for kernel, run, shell and test'
+	@echo '  PAGES=         with ARCH=arm64: 4k or 64k (default: both; 4k for run and shell)'
 	@echo '  JOBS=          parallel compile jobs (default: one per CPU)'
 	@echo '  ACCEL=         kvm or tcg (default: kvm where a guest really boots under it)'
 	@echo '  FROM=          for bisect: the number of the first patch to try (default: 1)'
 	@echo '  CASES=         test cases to run (default: all)'
 
 run: kernel-both ## plug two odd DIMMs into a guest and print what became of every byte
-	@BASE=$(where) scripts/run.py
+	@BASE=$(images) scripts/run.py
 
 test: kernel-test ## run the test cases on the patched kernel, compared with stock
-	@BASE=$(where) scripts/test.py $(CASES)
+	@BASE=$(where) scripts/test.py $(if $(arm64),$(arm64-archs)) $(CASES)
 
 test-debug: deps ## run them on the debug flavour
 	@FLAVOUR=stock scripts/kernel.sh build
 	@FLAVOUR=debug scripts/kernel.sh build
 	@BASE=$(where) scripts/test.py --flavour debug $(CASES)
 
-test-long: kernel-test ## run them with the long repetitions
-	@BASE=$(where) scripts/test.py --long $(CASES)
+test-long: kernel-test kernel-arm64 ## run them with the long repetitions, and on arm64
+	@BASE=$(where) scripts/test.py --long $(if $(arm64),,--arch x86_64) $(arm64-archs) $(CASES)
 
 measure: kernel-test ## print the results table: usable MiB, text size, instructions
 	@BASE=$(where) scripts/measure.py
 
 shell: kernel ## interactive guest on this terminal
-	@scripts/guest.py shell build/$(where)/$(FLAVOUR)/vmlinuz
+	@scripts/guest.py shell build/$(images)/$(FLAVOUR)/vmlinuz
 
 kernel: deps ## build build/BASE/FLAVOUR/vmlinuz
 	@scripts/kernel.sh build
@@ -55,6 +67,12 @@ kernel-both: deps
 kernel-test: deps
 	@FLAVOUR=stock scripts/kernel.sh build
 	@FLAVOUR=patched scripts/kernel.sh build
+
+# Only the cases for 64 KiB pages compare with stock.
+kernel-arm64:
+	@ARCH=arm64 scripts/deps.sh
+	@ARCH=arm64 FLAVOUR=patched scripts/kernel.sh build
+	@ARCH=arm64 PAGES=64k FLAVOUR=stock scripts/kernel.sh build
 
 tree: deps ## build/BASE/tree: base kernel plus series, one commit per patch
 	@scripts/kernel.sh tree
@@ -83,11 +101,11 @@ deps: ## install the Debian packages that are missing, or say which
 	@scripts/deps.sh
 
 clean: ## remove objects, images and logs; keep the source trees
-	rm -rf build/log build/*/stock build/*/patched build/*/debug \
-		build/*/compile-check build/guest build/initramfs.cpio* build/accel
+	rm -rf build/log build/*/stock build/*/patched build/*/debug build/*/arm64-* \
+		build/*/compile-check build/guest build/initramfs*.cpio* build/accel
 
 distclean: ## remove all of build/, the work tree with its commits included
 	rm -rf build
 
-.PHONY: help run test test-debug test-long measure shell kernel kernel-both kernel-test tree \
-	patches apply check compile-check bisect deps clean distclean
+.PHONY: help run test test-debug test-long measure shell kernel kernel-both kernel-test \
+	kernel-arm64 tree patches apply check compile-check bisect deps clean distclean

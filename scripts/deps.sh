@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # deps.sh [SET...]: see to it that the Debian packages of these sets are there.
-# Sets: run (always), check, cross. As root or with sudo it installs what is
-# missing, after naming it; otherwise it prints the command and stops.
+# Sets: run (always), arm64 (with ARCH=arm64), check, cross. As root or with sudo
+# it installs what is missing, after naming it; otherwise it prints the command
+# and stops.
 
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -12,6 +13,7 @@
 run=(gcc libc6-dev make bc flex bison libelf-dev libssl-dev perl python3 git patch xz-utils
      cpio kmod util-linux e2fsprogs busybox-static ndctl daxctl numactl
      stress-ng qemu-system-x86 seabios)
+arm64=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm qemu-efi-aarch64)
 check=(sparse shellcheck)
 cross=(gcc-aarch64-linux-gnu gcc-powerpc64le-linux-gnu gcc-riscv64-linux-gnu
        gcc-s390x-linux-gnu)
@@ -31,6 +33,7 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 
 want=("${run[@]}")
+[ "$ARCH" != arm64 ] || want+=("${arm64[@]}")
 for set in "$@"; do
 	case $set in
 	check) want+=("${check[@]}") ;;

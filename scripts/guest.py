@@ -16,6 +16,7 @@ import contextlib
 import errno
 import json
 import os
+import platform
 import re
 import secrets
 import select
@@ -26,19 +27,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import namedtuple
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(TOP, 'build')
-QEMU = os.environ.get('QEMU', 'qemu-system-x86_64')
-INITRAMFS = os.path.join(BUILD, 'initramfs.cpio')
-MACHINE = 'q35,nvdimm=on'
 SHELL_SOCKET = 'build/shell.sock'
 MIB = 1 << 20
 
 # Nothing here is random: no address randomisation, no clocksource watchdog.
-CMDLINE = ('console=ttyS0 panic=-1 nokaslr mitigations=off tsc=reliable '
-           'no_timer_check nowatchdog rcupdate.rcu_expedited=1 random.trust_cpu=on '
-           'cryptomgr.notests kunit.enable=0')
+CMDLINE = ('panic=-1 nokaslr mitigations=off nowatchdog rcupdate.rcu_expedited=1 '
+           'random.trust_cpu=on cryptomgr.notests kunit.enable=0')
 DEBUG_CMDLINE = 'page_owner=on debug_pagealloc=on kmemleak=on'
 
 # What no test may leave in the console, whatever it tested.
@@ -52,6 +50,17 @@ BAD = re.compile(
     r'soft lockup|hard LOCKUP|Call Trace:|cut here|ODEBUG:|list_(add|del) corruption|'
     r'page_table_check|bad_range|nonzero _refcount|Unable to handle|'
     r'unable to handle|divide error|invalid opcode|stack-protector|scheduling while atomic')
+
+
+Arch = namedtuple('Arch', 'name qemu machine cpu args cmdline initramfs')
+X86_64 = Arch('x86_64', os.environ.get('QEMU', 'qemu-system-x86_64'), 'q35,nvdimm=on',
+              'max,la57=off', [], 'console=ttyS0 tsc=reliable no_timer_check',
+              os.path.join(BUILD, 'initramfs.cpio'))
+# Only with UEFI firmware QEMU gives this machine ACPI, and with it DIMM slots.
+ARM64 = Arch('arm64', 'qemu-system-aarch64', 'virt', 'cortex-a57',
+             ['-bios', '/usr/share/qemu-efi-aarch64/QEMU_EFI.fd'],
+             'earlycon=pl011,0x9000000 console=ttyAMA0',
+             os.path.join(BUILD, 'initramfs-arm64.cpio'))
 
 
 class GuestError(Exception):
@@ -160,8 +169,9 @@ def shared(paths):
     return out
 
 
-def make_initramfs():
-    subprocess.run([os.path.join(TOP, 'scripts', 'initramfs.sh')], check=True)
+def make_initramfs(arch):
+    subprocess.run([os.path.join(TOP, 'scripts', 'initramfs.sh')], check=True,
+                   env={**os.environ, 'ARCH': arch.name, 'PAGES': ''})
 
 
 # --- accelerator ------------------------------------------------------------
@@ -178,6 +188,9 @@ def _boots_under_kvm(image):
 
 def choose_accel(image=None):
     """ACCEL if set; else kvm where a guest kernel really boots under it."""
+    if image and arch_of(image).name != {'aarch64': 'arm64'}.get(platform.machine(),
+                                                                 platform.machine()):
+        return 'tcg'
     wanted = os.environ.get('ACCEL', '')
     if wanted:
         if wanted not in ('kvm', 'tcg'):
@@ -203,14 +216,18 @@ def choose_accel(image=None):
     return answer
 
 
-def is_debug(image):
-    """A debug flavour's kernel has its config beside it."""
+def has_option(image, option):
+    """Whether a kernel has an option, by the config beside it."""
     config = os.path.join(os.path.dirname(os.path.abspath(image)), 'config')
     try:
         with open(config, encoding='ascii') as f:
-            return 'CONFIG_KASAN=y\n' in f
+            return f'CONFIG_{option}=y\n' in f
     except OSError:
         return False
+
+
+def arch_of(image):
+    return ARM64 if has_option(image, 'ARM64') else X86_64
 
 
 def to_bytes(size):
@@ -241,18 +258,20 @@ class Guest:
 
     def __init__(self, image=None, mem='1G', maxmem='8G', slots=16, smp=1,
                  cmdline='', args=(), accel=None, name='guest', logdir=None,
-                 icount=None, share=(), timeout=None, machine=MACHINE, cpu=None):
+                 icount=None, share=(), timeout=None, machine=None, cpu=None):
         base = os.environ.get('BASE') or '6.12'
         self.image = image or os.path.join(BUILD, base, 'patched', 'vmlinuz')
         self.name = name
         self.logdir = logdir or os.path.join(BUILD, 'log')
         self.log = os.path.join(self.logdir, name + '.console')
-        self.debug = is_debug(self.image)
+        self.arch = arch_of(self.image)
+        self.debug = has_option(self.image, 'KASAN')
         self.slow = 4 if self.debug else 1
         self.timeout = timeout or 60 * self.slow
         self.mem, self.maxmem, self.slots, self.smp = mem, maxmem, slots, smp
         self.cmdline, self.args, self.icount = cmdline, list(args), icount
-        self.share, self.machine, self.cpu = list(share), machine, cpu
+        self.share = list(share)
+        self.machine, self.cpu = machine or self.arch.machine, cpu
         self.accel = accel
         self.proc = self.mon = self.agent = self.dir = None
         self.port = b''
@@ -272,16 +291,16 @@ class Guest:
         self.stop()
 
     def _command(self, initrd):
-        cmd = [QEMU, '-nodefaults', '-display', 'none', '-no-reboot', '-no-user-config',
+        cmd = [self.arch.qemu, '-nodefaults', '-display', 'none', '-no-reboot', '-no-user-config',
                '-machine', self.machine, '-smp', str(self.smp),
                '-kernel', self.image, '-initrd', initrd]
-        line = CMDLINE + (' ' + DEBUG_CMDLINE if self.debug else '')
-        cmd += ['-append', f'{line} {self.cmdline}'.strip()]
+        line = f'{self.arch.cmdline} {CMDLINE}' + (' ' + DEBUG_CMDLINE if self.debug else '')
+        cmd += self.arch.args + ['-append', f'{line} {self.cmdline}'.strip()]
         if self.accel == 'kvm':
             cmd += ['-accel', 'kvm', '-cpu', self.cpu or 'host']
         else:
             single = ',thread=single' if self.icount else ''
-            cmd += ['-accel', 'tcg' + single, '-cpu', self.cpu or 'max,la57=off']
+            cmd += ['-accel', 'tcg' + single, '-cpu', self.cpu or self.arch.cpu]
         if self.icount:
             cmd += ['-icount', self.icount]
         memory = f'size={to_bytes(self.mem) // MIB}M'
@@ -303,17 +322,18 @@ class Guest:
         """Boot, and wait for the agent."""
         if not os.path.exists(self.image):
             raise GuestError(f'no kernel at {self.image}: run make kernel')
-        if not shutil.which(QEMU):
-            raise GuestError(f'{QEMU} is not installed: run make deps')
+        if not shutil.which(self.arch.qemu):
+            raise GuestError(f'{self.arch.qemu} is not installed: run make deps '
+                             f'ARCH={self.arch.name}')
         if self.accel is None:
             self.accel = 'tcg' if self.icount else choose_accel(self.image)
         os.makedirs(self.logdir, exist_ok=True)
-        make_initramfs()
+        make_initramfs(self.arch)
         self.dir = tempfile.mkdtemp(prefix='mhp-')
-        initrd = INITRAMFS
+        initrd = self.arch.initramfs
         if self.share:
             initrd = os.path.join(self.dir, 'initrd')
-            shutil.copyfile(INITRAMFS, initrd)
+            shutil.copyfile(self.arch.initramfs, initrd)
             with open(initrd, 'ab') as f:
                 f.write(b'\0' * (-f.tell() % 512))
                 f.write(cpio(shared(self.share)))
@@ -381,8 +401,8 @@ class Guest:
         if self.mon and self.proc.poll() is None:
             with contextlib.suppress(Exception):
                 text = self.hmp('info registers')
-                m = re.search(r'RIP=(\w+)', text)
-                where = f'\nRIP={m.group(1)}' if m else ''
+                m = re.search(r'\b((?:RIP|PC)=\w+)', text)
+                where = f'\n{m.group(1)}' if m else ''
         if self.proc.poll() is not None:
             why += f' (QEMU exited with status {self.proc.returncode})'
         tail = self.console().splitlines()[-25:]
@@ -580,8 +600,8 @@ def shell(image):
     if not os.path.exists(g.image):
         raise GuestError(f'no kernel at {g.image}: run make kernel')
     g.accel = choose_accel(g.image)
-    make_initramfs()
-    cmd = g._command(INITRAMFS)
+    make_initramfs(g.arch)
+    cmd = g._command(g.arch.initramfs)
     cmd += ['-serial', 'mon:stdio', '-qmp', f'unix:{SHELL_SOCKET},server=on,wait=off']
     os.chdir(TOP)
     with contextlib.suppress(FileNotFoundError):

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# initramfs.sh: make build/initramfs.cpio from the tools that Debian installs.
+# initramfs.sh: make build/initramfs.cpio from the tools that Debian installs, or
+# with ARCH=arm64 build/initramfs-arm64.cpio from Debian's packages for arm64.
 # The same packages give the same bytes. It is not compressed: an emulated CPU
 # copies it faster than it could unpack it.
 
@@ -10,15 +11,68 @@
 
 tools=(kmod lsmod modprobe insmod rmmod modinfo
        lsmem chmem lscpu fallocate setpriv
-       ndctl daxctl cxl numactl numastat migratepages memhog
-       stress-ng bash mkfs.ext4 lspci)
+       numactl numastat migratepages memhog bash)
 # Without these the guest still does what the tests need.
 optional=' cxl numastat migratepages memhog lspci '
 data=(/etc/modprobe.d/nvdimm-security.conf /etc/ndctl.conf.d /etc/daxctl.conf.d
       /usr/share/daxctl /etc/ndctl /etc/mke2fs.conf)
 
 out=$build/initramfs.cpio
-PATH=$PATH:/usr/sbin:/sbin
+sysroot=
+search=$PATH:/usr/sbin:/sbin
+case $ARCH in
+x86_64)
+	tools+=(ndctl daxctl cxl stress-ng mkfs.ext4 lspci)
+	;;
+arm64)
+	out=$build/initramfs-arm64.cpio
+	sysroot=$build/arm64-packages
+	search=$sysroot/usr/sbin:$sysroot/usr/bin:$sysroot/sbin:$sysroot/bin
+	packages=(busybox-static bash kmod util-linux numactl)
+	;;
+esac
+
+# Unpack packages of another architecture, and what they depend on. apt works
+# in folders of its own: neither its lists nor dpkg's architectures change.
+unpack() {
+	local apt=$sysroot.apt deb
+	rm -rf "$sysroot" "$apt"
+	mkdir -p "$apt/lists/partial" "$apt/archives/partial" "$sysroot"
+	: >"$apt/status"
+	cat >"$apt/conf" <<EOF
+APT::Architecture "$ARCH";
+APT::Architectures { "$ARCH"; };
+APT::Sandbox::User "root";
+Dir::State "$apt";
+Dir::State::status "$apt/status";
+Dir::Cache "$apt";
+EOF
+	export APT_CONFIG=$apt/conf
+	apt-get update
+	apt-get install -y --no-install-recommends --download-only "${packages[@]}"
+	for deb in "$apt"/archives/*.deb; do
+		dpkg-deb -x "$deb" "$sysroot"
+	done
+	(cd "$apt/archives" && ls -- *.deb) >"$sysroot/.packages"
+	echo "${packages[*]}" >"$sysroot/.wanted"
+	rm -rf "$apt"
+}
+
+# What an ELF file needs, by path in the image.
+libraries() {
+	local lib
+	if [ -z "$sysroot" ]; then
+		{ ldd "$1" 2>/dev/null || true; } | { grep -oE '/[^ ]+' || true; }
+		return
+	fi
+	readelf -l "$1" | sed -n 's/.*program interpreter: \(.*\)]/\1/p'
+	readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)]/\1/p' | while read -r lib; do
+		lib=$(cd "$sysroot" && find lib usr/lib -name "$lib" | head -n 1)
+		[ -n "$lib" ] || die "$1: a library is missing"
+		echo "/$lib"
+		libraries "$sysroot/$lib"
+	done
+}
 
 # Copy one file, and the libraries it needs, to its own place in the image.
 install_file() {
@@ -27,23 +81,26 @@ install_file() {
 	cp -L "$from" "$root$to"
 	if head -c 4 "$from" | grep -q ELF; then
 		chmod 755 "$root$to"
-		{ ldd "$from" 2>/dev/null || true; } | { grep -oE '/[^ ]+' || true; } | while read -r lib; do
+		libraries "$from" | while read -r lib; do
 			[ -e "$root$lib" ] && continue
 			mkdir -p "$root$(dirname "$lib")"
-			cp -L "$lib" "$root$lib"
+			cp -L "$sysroot$lib" "$root$lib"
 		done
 	fi
 }
 
 populate() {
-	local t path a
+	local t path a busybox
 	mkdir -p "$root"/{bin,sbin,usr/bin,usr/sbin,dev,proc,sys,tmp,run,root,etc,mnt,lib,var}
-	install_file "$(command -v busybox)" /bin/busybox
-	"$root/bin/busybox" --list | while read -r a; do
+	busybox=$(PATH=$search; command -v busybox)
+	install_file "$busybox" /bin/busybox
+	# One that does not run here has the applets of the one that does.
+	[ -z "$sysroot" ] || busybox=busybox
+	"$busybox" --list | while read -r a; do
 		[ "$a" = busybox ] || ln -s /bin/busybox "$root/bin/$a"
 	done
 	for t in "${tools[@]}"; do
-		path=$(command -v "$t") || {
+		path=$(PATH=$search; command -v "$t") || {
 			case $optional in *" $t "*) continue ;; esac
 			die "$t is not installed: run 'make deps'"
 		}
@@ -55,9 +112,9 @@ populate() {
 		fi
 	done
 	for t in "${data[@]}"; do
-		[ -e "$t" ] || continue
+		[ -e "$sysroot$t" ] || continue
 		mkdir -p "$root$(dirname "$t")"
-		cp -rL "$t" "$root$t"
+		cp -rL "$sysroot$t" "$root$t"
 	done
 	echo 'root:x:0:0:root:/root:/bin/sh' >"$root/etc/passwd"
 	echo 'root:x:0:' >"$root/etc/group"
@@ -73,11 +130,16 @@ state() {
 		cat "$0" "$top/scripts/guest/init" "$top/scripts/guest/motd"
 		dpkg-query -W busybox busybox-static kmod util-linux ndctl daxctl \
 			numactl stress-ng bash libc6 e2fsprogs pciutils || true
-		for t in "${tools[@]}"; do command -v "$t" || true; done
+		[ -z "$sysroot" ] || cat "$sysroot/.packages"
+		for t in "${tools[@]}"; do (PATH=$search; command -v "$t") || true; done
 	} 2>/dev/null | sha256sum
 }
 
+case ${1:-} in _unpack) unpack; exit ;; esac
 lock "$build/.initramfs.lock"
+if [ -n "$sysroot" ] && [ "$(cat "$sysroot/.wanted" 2>/dev/null)" != "${packages[*]}" ]; then
+	step 1 1 "unpack Debian's packages for $ARCH" "$logdir/$ARCH-packages.log" "$0" _unpack
+fi
 now=$(state)
 [ -f "$out" ] && [ "$(cat "$out.state" 2>/dev/null)" = "$now" ] && exit 0
 root=$(mktemp -d)

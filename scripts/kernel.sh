@@ -3,16 +3,23 @@
 #
 # kernel.sh tree:   build/BASE/tree (base + series) and build/BASE/stock-src
 # kernel.sh config: merge and check the configuration of one flavour
-# kernel.sh build:  build/BASE/FLAVOUR/{vmlinuz,vmlinux,config}
+# kernel.sh build:  build/BASE/FLAVOUR/{vmlinuz,vmlinux,config}, on arm64
+#                   build/BASE/arm64-PAGES/FLAVOUR/...
 # kernel.sh build-only: the same from the tree as it stands, for bisect
 #
-# Environment: BASE FLAVOUR KDIR JOBS ARCH; see 'make help'.
+# Environment: BASE FLAVOUR KDIR JOBS ARCH PAGES; see 'make help'.
 
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-out=$bdir/$FLAVOUR
+out=$bdir/${variant:+$variant/}$FLAVOUR
 obj=$out/obj
+name=$where-${variant:+$variant-}$FLAVOUR
+# Not compressed for arm64: an emulated CPU is slower at unpacking than at reading.
+case $ARCH in
+x86_64) image=arch/x86/boot/bzImage ;;
+arm64) image=arch/arm64/boot/Image ;;
+esac
 
 # --- source ---------------------------------------------------------------
 
@@ -177,6 +184,7 @@ src() {
 
 fragments() {
 	echo "$top/Kconfig.fragment"
+	echo "$top/Kconfig.$ARCH"
 	[ "$FLAVOUR" != debug ] || echo "$top/Kconfig.debug"
 }
 
@@ -211,6 +219,10 @@ merge() {
 	mapfile -t files < <(fragments)
 	rm -rf "$new"
 	mkdir -p "$new" "$obj"
+	if [ -n "$PAGES" ]; then
+		echo "CONFIG_ARM64_${PAGES^^}_PAGES=y" >"$new/pages"
+		files+=("$new/pages")
+	fi
 	(cd "$(src)" && ARCH=$ARCH scripts/kconfig/merge_config.sh -n -O "$new" "${files[@]}")
 	for f in "${files[@]}"; do
 		check_config "$f" "$new/.config" || bad=1
@@ -241,7 +253,7 @@ state() {
 compile() {
 	make -C "$(src)" O="$obj" ARCH="$ARCH" -j"$JOBS" LOCALVERSION= \
 		KBUILD_BUILD_USER=mhp KBUILD_BUILD_HOST=mhp \
-		KBUILD_BUILD_TIMESTAMP='2025-01-01' bzImage modules
+		KBUILD_BUILD_TIMESTAMP='2025-01-01' "${image##*/}" modules
 }
 
 build() {
@@ -261,10 +273,10 @@ build() {
 		if [ "$FLAVOUR" = debug ]; then need_disk 5 "a debug kernel build"
 		else need_disk 3 "a kernel build"; fi
 	fi
-	step 1 2 "$where $FLAVOUR: configure" "$logdir/$where-$FLAVOUR-config.log" "$0" _merge
-	step 2 2 "$where $FLAVOUR: build with $JOBS jobs, some minutes the first time" \
-		"$logdir/$where-$FLAVOUR-build.log" "$0" _compile
-	cp "$obj/arch/x86/boot/bzImage" "$out/vmlinuz.new"
+	step 1 2 "$where ${variant:+$variant }$FLAVOUR: configure" "$logdir/$name-config.log" "$0" _merge
+	step 2 2 "$where ${variant:+$variant }$FLAVOUR: build with $JOBS jobs, some minutes the first time" \
+		"$logdir/$name-build.log" "$0" _compile
+	cp "$obj/$image" "$out/vmlinuz.new"
 	cp "$obj/vmlinux" "$out/vmlinux"
 	cp "$obj/.config" "$out/config"
 	mv "$out/vmlinuz.new" "$out/vmlinuz"
@@ -274,6 +286,12 @@ build() {
 
 # In one piece, so that editing this file does not disturb a run of it.
 main() {
+	case $ARCH:$PAGES:$1 in
+	arm64::config | arm64::build | arm64::build-only)
+		for PAGES in 4k 64k; do PAGES=$PAGES "$0" "$1"; done
+		return
+		;;
+	esac
 	case $1 in
 	tree) tree ;;
 	config) tree; mkdir -p "$out"; merge ;;

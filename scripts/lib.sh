@@ -7,7 +7,7 @@ set -euo pipefail
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 : "${BASE:=6.12}" "${FLAVOUR:=patched}" "${KDIR:=}" "${ARCH:=x86_64}" "${V:=0}"
-: "${JOBS:=$(nproc)}"
+: "${JOBS:=$(nproc)}" "${PAGES:=}"
 
 # A tree built from KDIR= never shares a folder with Debian's source.
 where=$BASE${KDIR:+-kdir}
@@ -27,6 +27,17 @@ list_patches() { find "$patchdir" -name '0*.patch' ! -name '0000-*' 2>/dev/null 
 say() { printf '%s\n' "$*"; }
 warn() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 die() { warn "$*"; exit 1; }
+
+# What is built for x86-64 is in build/BASE, for others in a folder of it.
+variant=
+case $ARCH:$PAGES in
+x86_64:) ;;
+arm64: | arm64:4k | arm64:64k)
+	variant=arm64-${PAGES:-4k}
+	export CROSS_COMPILE=${CROSS_COMPILE-aarch64-linux-gnu-}
+	;;
+*) die "ARCH=$ARCH PAGES=$PAGES: x86_64 without PAGES, or arm64 with 4k, 64k or none" ;;
+esac
 
 # Show a path as the user would type it from the top of the repository.
 rel() { printf '%s' "${1#"$top"/}"; }

@@ -34,18 +34,25 @@ def load_cases():
 
 
 def select(cases, args):
-    """The cases to run, in order; a name that selects none is an error."""
-    chosen = [c for c in cases if args.flavour in c.flavours]
+    """(case, architecture) of what to run, in order; a name that selects none is an
+    error."""
+    chosen = [(c, a) for a in args.arch for c in cases
+              if args.flavour in c.flavours and a in c.archs]
     if args.names:
         for name in args.names:
-            if not any(name in c.name for c in chosen):
-                sys.exit(f"test.py: no case has '{name}' in its name (flavour {args.flavour})")
-        chosen = [c for c in chosen if any(n in c.name for n in args.names)]
+            if not any(name in c.name for c, _ in chosen):
+                sys.exit(f"test.py: no case has '{name}' in its name "
+                         f"(flavour {args.flavour}, {' '.join(args.arch)})")
+        chosen = [(c, a) for c, a in chosen if any(n in c.name for n in args.names)]
     elif args.quick:
-        chosen = [c for c in chosen if c.quick]
+        chosen = [(c, a) for c, a in chosen if c.quick]
     elif not args.long:
-        chosen = [c for c in chosen if not c.long]
+        chosen = [(c, a) for c, a in chosen if not c.long]
     return chosen
+
+
+def label(case, arch):
+    return case.name if arch == 'x86_64' else f'{case.name} ({arch})'
 
 
 class Runner:
@@ -77,12 +84,13 @@ class Runner:
     def elapsed(self):
         return f'{time.monotonic() - self.start:.0f}s'
 
-    def run(self, case):
+    def run(self, case, arch):
         """One case: its failure as a text, or None."""
         args = self.args
-        test = lib.Test(case.name, args.base, args.flavour, args.seed, args.logdir)
+        name = label(case, arch)
+        test = lib.Test(case.name, args.base, args.flavour, args.seed, args.logdir, arch=arch)
         self.tests.append(test)
-        self.say(f'# {self.elapsed()}: {case.name} starts: {case.doc}')
+        self.say(f'# {self.elapsed()}: {name} starts: {case.doc}')
         start = time.monotonic()
         problem = None
         try:
@@ -100,10 +108,10 @@ class Runner:
             number = self.passed + self.failed + 1
             if problem is None:
                 self.passed += 1
-                print(f'ok {number} {case.name} # {took:.0f}s', flush=True)
+                print(f'ok {number} {name} # {took:.0f}s', flush=True)
                 return
             self.failed += 1
-            print(f'not ok {number} {case.name} # {took:.0f}s')
+            print(f'not ok {number} {name} # {took:.0f}s')
             lines = problem.rstrip().splitlines() + test.notes
             lines += [f'seed: {args.seed}']
             lines += [f'log: {os.path.relpath(m.log, TOP)}' for m in test.machines]
@@ -126,7 +134,7 @@ class Runner:
               f'(--seed sets it), {self.args.jobs} at a time')
         sys.stdout.flush()
         with concurrent.futures.ThreadPoolExecutor(self.args.jobs) as pool:
-            for done in [pool.submit(self.run, c) for c in self.cases]:
+            for done in [pool.submit(self.run, *c) for c in self.cases]:
                 done.result()
         print(f'# {self.elapsed()} in all')
         print(f'{self.passed} passed, {self.failed} failed')
@@ -137,6 +145,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('names', nargs='*', help='run the cases with one of these in their name')
     parser.add_argument('--base', default=os.environ.get('BASE') or '6.12')
+    parser.add_argument('--arch', choices=lib.ARCHS, action='append',
+                        help='kernels to run on (x86_64); may be given more than once')
     parser.add_argument('--flavour', choices=('patched', 'debug'), default='patched')
     parser.add_argument('--quick', action='store_true', help='the cases that every patch must pass')
     parser.add_argument('--long', action='store_true', help='the long soaks as well')
@@ -147,22 +157,24 @@ def main():
     parser.add_argument('--logdir', help='where consoles are kept')
     parser.add_argument('--list', action='store_true', help='tell of the cases and stop')
     args = parser.parse_args()
+    args.arch = args.arch or ['x86_64']
     args.logdir = args.logdir or os.path.join(BUILD, 'log', f'test-{args.base}-{args.flavour}')
 
     cases = select(load_cases(), args)
     if args.list:
-        for c in cases:
+        for c, arch in cases:
             marks = ''.join(f' [{m}]' for m in ('quick', 'long') if getattr(c, m))
-            print(f'{c.name}{marks}: {c.doc}')
+            print(f'{label(c, arch)}{marks}: {c.doc}')
         return 0
     if not cases:
         print('0 passed, 0 failed')
         return 1
-    image = os.path.join(BUILD, args.base, args.flavour, 'vmlinuz')
-    if not os.path.exists(image):
-        sys.exit(f'test.py: no {os.path.relpath(image, TOP)}: '
-                 f'make kernel BASE={args.base} FLAVOUR={args.flavour}')
-    os.environ['ACCEL'] = choose_accel(image)
+    for arch in args.arch:
+        folder, make = lib.place(args.base, arch)
+        image = os.path.join(BUILD, folder, args.flavour, 'vmlinuz')
+        if not os.path.exists(image):
+            sys.exit(f'test.py: no {os.path.relpath(image, TOP)}: {make} FLAVOUR={args.flavour}')
+        choose_accel(image)     # once, and before there are other guests
     return Runner(args, cases).run_all()
 
 

@@ -3,7 +3,7 @@
 
 from lib import GIB, GRANULE, MEMORY, MIB, World, case, expect, expect_between
 
-FIRST = 0x100000000             # where memory devices start on a guest of 1 GiB
+FOUR_K = ('x86_64', 'arm64-4k')
 
 
 def boot_dimms(*sizes):
@@ -15,14 +15,15 @@ def boot_dimms(*sizes):
     return args
 
 
-@case(quick=True)
+@case(quick=True, archs=FOUR_K)
 def dimms_134_and_256(t):
     """I4: of two DIMMs that share a block, each comes and goes alone."""
     with t.guest() as g:
         g.auto_online('online_movable')
         w = World(g)
-        a = (FIRST, 134 * MIB, 0, 'Movable')
-        b = (FIRST + 134 * MIB, 256 * MIB, 0, 'Movable')
+        first = g.device_memory()
+        a = (first, 134 * MIB, 0, 'Movable')
+        b = (first + 134 * MIB, 256 * MIB, 0, 'Movable')
         g.plug('a', a[1])
         w.check([a], 'first DIMM')
         g.plug('b', b[1])
@@ -38,41 +39,43 @@ def dimms_134_and_256(t):
         w.check([], 'none left')
 
 
-@case(quick=True)
+@case(quick=True, archs=FOUR_K)
 def dimms_134_and_256_at_boot(t):
     """I2: memory of DIMMs that are there at boot is as exact as if plugged later."""
     with t.guest(args=boot_dimms(134 * MIB, 256 * MIB),
                  cmdline='memhp_default_state=online_movable') as g:
         w = World(g)
-        seen = [e for e in g.extents() if e.start >= FIRST]
+        first = g.device_memory()
+        seen = [e for e in g.extents() if e.start >= first]
         expect('extents of the DIMMs', [(e.start, e.end, e.online, e.zone) for e in seen],
-               [(FIRST, FIRST + 128 * MIB, True, 'Movable'),
-                (FIRST + 128 * MIB, FIRST + 134 * MIB, True, 'Movable'),
-                (FIRST + 134 * MIB, FIRST + 256 * MIB, True, 'Movable'),
-                (FIRST + 256 * MIB, FIRST + 384 * MIB, True, 'Movable'),
-                (FIRST + 384 * MIB, FIRST + 390 * MIB, True, 'Movable')])
+               [(first, first + 128 * MIB, True, 'Movable'),
+                (first + 128 * MIB, first + 134 * MIB, True, 'Movable'),
+                (first + 134 * MIB, first + 256 * MIB, True, 'Movable'),
+                (first + 256 * MIB, first + 384 * MIB, True, 'Movable'),
+                (first + 384 * MIB, first + 390 * MIB, True, 'Movable')])
         w.check([], 'what World says of itself')
         total = g.memtotal()
         g.eject('b0')
         expect('MemTotal after the eject of 134 MiB', g.memtotal(), total - 134 * MIB)
         g.eject('b1')
         expect('MemTotal after the eject of 256 MiB', g.memtotal(), total - 390 * MIB)
-        expect('extents after both ejects', [e for e in g.extents() if e.start >= FIRST], [])
+        expect('extents after both ejects', [e for e in g.extents() if e.start >= first], [])
 
 
-@case()
+@case(archs=FOUR_K)
 def dimm_1g_at_odd_address(t):
     """I5: a DIMM of 1 GiB that starts 2 MiB into a gigantic page comes and goes."""
     with t.guest() as g:
         w = World(g)
         before = g.meminfo()
-        ram = (0x100200000, GIB, 0, None)
+        ram = (g.device_memory() + GRANULE, GIB, 0, None)
+        blocks = range(g.block(ram[0]), g.block(ram[0] + GIB) + 1)
         g.plug('a', GIB, addr=ram[0])
         w.check([ram], 'plugged')
-        for block in range(32, 41):
+        for block in blocks:
             expect(f'memory{block} online_movable', g.state(block, 'online_movable'), None)
         w.check([ram[:3] + ('Movable',)], 'online_movable')
-        for block in range(32, 41):
+        for block in blocks:
             expect(f'memory{block} offline', g.state(block, 'offline'), None)
         w.check([ram], 'offline again')
         g.eject('a')
@@ -83,18 +86,18 @@ def dimm_1g_at_odd_address(t):
 
         # Last, as kernel memory may then keep it from going offline.
         g.plug('b', GIB, addr=ram[0])
-        for block in range(32, 41):
+        for block in blocks:
             expect(f'memory{block} online_kernel', g.state(block, 'online_kernel'), None)
         w.check([ram[:3] + ('Normal',)], 'online_kernel')
 
 
-@case(quick=True)
+@case(quick=True, archs=FOUR_K)
 def dimm_2m(t):
     """I2: a DIMM of one granule is all usable."""
     with t.guest() as g:
         w = World(g)
         g.auto_online('online_movable')
-        ram = (FIRST, GRANULE, 0, 'Movable')
+        ram = (g.device_memory(), GRANULE, 0, 'Movable')
         g.plug('a', GRANULE)
         w.check([ram], 'plugged')
         g.eject('a')
@@ -122,7 +125,7 @@ def dimm_3g_with_2g_blocks(t):
         w.check([], 'both ejected')
 
 
-@case()
+@case(archs=FOUR_K)
 def dimms_random(t):
     """I4 I5: DIMMs of random sizes come and go in random order; each step is exact."""
     random_dimms(t, steps=40)

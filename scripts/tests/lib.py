@@ -21,7 +21,7 @@ from collections import namedtuple
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # pylint: disable=wrong-import-position
-from guest import BUILD, MIB, TOP, Guest, GuestError, QMPError  # noqa: E402,F401
+from guest import BUILD, MIB, TOP, Guest, GuestError, QMPError, arch_of  # noqa: E402,F401
 
 GIB = 1 << 30
 PAGE = 4096
@@ -38,22 +38,32 @@ class Failure(Exception):
     """An assertion did not hold."""
 
 
-Case = namedtuple('Case', 'name run doc quick long flavours')
+# Kernels that cases may be for, other than x86-64's: folders below build/BASE.
+ARCHS = ('x86_64', 'arm64-4k', 'arm64-64k')
+Case = namedtuple('Case', 'name run doc quick long flavours archs')
 CASES = []
 
 
-def case(quick=False, long=False, flavours=('patched', 'debug')):
+def case(quick=False, long=False, flavours=('patched', 'debug'), archs=('x86_64',)):
     """Register a case: quick ones also run for every patch, long ones only on
-    request, and all only on the flavours given."""
+    request, and all only on the flavours and architectures given."""
     def register(func):
         doc = (func.__doc__ or '').strip().splitlines()
         if not doc:
             raise ValueError(f'{func.__name__}: name the invariant it guards')
         if any(c.name == func.__name__ for c in CASES):
             raise ValueError(f'{func.__name__}: there is such a case already')
-        CASES.append(Case(func.__name__, func, doc[0], quick, long, flavours))
+        CASES.append(Case(func.__name__, func, doc[0], quick, long, flavours, archs))
         return func
     return register
+
+
+def place(base, arch):
+    """Where below build/ the kernels for an architecture are, and what builds them."""
+    if arch == 'x86_64':
+        return base, f'make kernel BASE={base}'
+    cpu, pages = arch.split('-')
+    return os.path.join(base, arch), f'make kernel BASE={base} ARCH={cpu} PAGES={pages}'
 
 
 # --- assertions ---------------------------------------------------------------
@@ -107,6 +117,9 @@ def _build(target, sources, command):
     return target
 
 
+CROSS = {'x86_64': '', 'arm64': 'aarch64-linux-gnu-'}
+
+
 def module(base, flavour, name='mhp_test'):
     """A module of scripts/guest for a flavour."""
     src = os.path.join(SOURCES, name)
@@ -118,7 +131,8 @@ def module(base, flavour, name='mhp_test'):
         new, old = os.path.join(src, file), os.path.join(out, file)
         if not os.path.exists(old) or os.path.getmtime(new) > os.path.getmtime(old):
             shutil.copyfile(new, old)
-    make = (f"make -C '{obj}' LOCALVERSION= ARCH=x86_64")
+    arch = arch_of(os.path.join(kernel, 'vmlinuz')).name
+    make = f"make -C '{obj}' LOCALVERSION= ARCH={arch} CROSS_COMPILE={CROSS[arch]}"
     prepare = f'[ -f {obj}/scripts/module.lds ] || {make} modules_prepare'
     # A bzImage alone comes without Module.symvers: the guest resolves symbols.
     build = f"{make} M='{out}' KBUILD_MODPOST_WARN=1 modules"
@@ -148,12 +162,12 @@ def builtin_index(base, flavour):
 BUILTIN_INDEX = 'ln -s /mnt/share/modules/lib/modules /lib/modules'
 
 
-def helper(name='memfill'):
+def helper(name='memfill', arch='x86_64'):
     """A helper program, linked statically."""
     src = os.path.join(SOURCES, name + '.c')
-    out = os.path.join(BUILD, 'guest', name)
-    return _build(out, [src], ['gcc', '-std=gnu11', '-O2', '-static', '-Wall', '-Wextra',
-                               '-Werror', '-o', out, src])
+    out = os.path.join(BUILD, 'guest', arch, name)
+    return _build(out, [src], [CROSS[arch] + 'gcc', '-std=gnu11', '-O2', '-static', '-Wall',
+                               '-Wextra', '-Werror', '-o', out, src])
 
 
 # --- guests -------------------------------------------------------------------
@@ -168,10 +182,10 @@ class Machine(Guest):
         share = list(share)
         self.has_module = files and self.flavour != 'stock'
         if files:
-            share.append(helper())
+            share.append(helper(arch=arch_of(image).name))
         if self.has_module:
             share.append(module(test.base, self.flavour))
-        name = f'{test.name}-{self.flavour}-{len(test.machines)}'
+        name = f'{test.name}{test.suffix}-{self.flavour}-{len(test.machines)}'
         super().__init__(image=image, share=share, name=name, logdir=test.logdir, **kwargs)
         if self.debug:
             # With debug_pagealloc, the kernel unmaps the initrd rather than frees it,
@@ -292,6 +306,10 @@ class Machine(Guest):
         return next(d['data']['addr'] for d in self.qmp('query-memory-devices')
                     if d['data'].get('id') == name)
 
+    def device_memory(self):
+        """Where QEMU puts the first DIMM."""
+        return int(re.search(r'(\w+)-\w+ .*: device-memory', self.hmp('info mtree'))[1], 16)
+
     def eject(self, name, gone=True):
         expect(f'{self.name}: eject of {name} succeeds', self.unplug(name, timeout=120), gone)
 
@@ -346,8 +364,10 @@ def _errno(code):
 class Test:
     """What a case gets: its name, random numbers, guests."""
 
-    def __init__(self, name, base, flavour, seed, logdir, out=None):
-        self.name, self.base, self.flavour, self.seed = name, base, flavour, seed
+    def __init__(self, name, base, flavour, seed, logdir, out=None, arch='x86_64'):
+        self.name, self.flavour, self.seed = name, flavour, seed
+        self.base, self.make = place(base, arch)
+        self.suffix = '' if arch == 'x86_64' else '-' + arch
         self.logdir = logdir
         self.random = random.Random(f'{seed} {name}')
         self.machines = []
@@ -357,8 +377,7 @@ class Test:
     def image(self, flavour):
         path = os.path.join(BUILD, self.base, flavour, 'vmlinuz')
         if not os.path.exists(path):
-            raise Failure(f'no {os.path.relpath(path, TOP)}: '
-                          f'make kernel BASE={self.base} FLAVOUR={flavour}')
+            raise Failure(f'no {os.path.relpath(path, TOP)}: {self.make} FLAVOUR={flavour}')
         return path
 
     def guest(self, **kwargs):
@@ -372,13 +391,15 @@ class Test:
 
 # --- parsing ------------------------------------------------------------------
 
-# zone: its name while online, None while offline
-Ram = namedtuple('Ram', 'start size node zone')
-Extent = namedtuple('Extent', 'block start end online node zone group memmap memmap_bytes')
+# zone: its name while online, None while offline; memmap: 'self' if memory that was
+# added with its memmap on itself, where that is not there since boot
+Ram = namedtuple('Ram', 'start size node zone memmap', defaults=(None,))
+Extent = namedtuple('Extent', 'block start end online node zone group memmap memmap_bytes '
+                              'hosted_bytes')
 
 EXTENT = re.compile(r'memory(\d+)/extents:(0x[0-9a-f]{16})-(0x[0-9a-f]{16}) (online|offline) '
                     r'node=(-?\d+) zone=(\w+) group=(none|\d+) memmap=(boot|regular|self) '
-                    r'memmap_bytes=(\d+)')
+                    r'memmap_bytes=(\d+) hosted_bytes=(\d+)')
 
 
 def parse_extents(text):
@@ -391,7 +412,7 @@ def parse_extents(text):
             fail('a line of extents', EXTENT.pattern, line)
         online = m[4] == 'online'
         out.append(Extent(int(m[1]), int(m[2], 0), int(m[3], 0) + 1, online, int(m[5]),
-                          None if m[6] == 'none' else m[6], m[7], m[8], int(m[9])))
+                          None if m[6] == 'none' else m[6], m[7], m[8], int(m[9]), int(m[10])))
     return sorted(out, key=lambda e: e.start)
 
 
@@ -473,6 +494,16 @@ class World:
             yield ram._replace(start=start, size=cut - start)
             start = cut
 
+    def hosted(self, ram):
+        """Bytes of memmap that memory hosts: one struct page for each of its pages
+        outside of sections that are there since boot."""
+        if ram.memmap != 'self':
+            return 0
+        early = {n for e in self.base['extents'] if e.memmap == 'boot'
+                 for n in range(e.start // SECTION, -(-e.end // SECTION))}
+        granules = range(ram.start, ram.start + ram.size, GRANULE)
+        return sum(GRANULE // PAGE * 64 for g in granules if g // SECTION not in early)
+
     def check(self, rams, what='', spans=True, devices=()):
         """Compare. devices: (start, end) of ZONE_DEVICE, whose memmap is there.
         spans=False: do not look at what nodes span, as ZONE_DEVICE never gives
@@ -485,7 +516,7 @@ class World:
         online = [r for r in rams if r.zone]
 
         expect(f'{where}: MemTotal', now['total'],
-               self.base['total'] + sum(r.size for r in online))
+               self.base['total'] + sum(r.size - self.hosted(r) for r in online))
         expect_lines(f'{where}: System RAM in /proc/iomem', show(now['iomem']),
                      show(merge(self.base['iomem'] + [(r.start, r.start + r.size) for r in rams])))
         self._check_extents(where, now, rams)
@@ -513,9 +544,13 @@ class World:
                      sorted(states.items()))
         expect_lines(f'{where}: links of blocks to nodes', now['links'], sorted(links))
         expect_lines(f'{where}: links of nodes to blocks', now['backlinks'], sorted(links))
+        hosted = {p.start: self.hosted(p) for r in rams for p in self._split(r)}
         for e in now['extents']:
+            size = hosted.get(e.start, 0)
             expect(f'{where}: memmap_bytes of {e.start:#x}', e.memmap_bytes,
                    (e.end - e.start) // PAGE * 64)
+            expect(f'{where}: hosted_bytes of {e.start:#x}', e.hosted_bytes, size)
+            expect(f'{where}: {e.start:#x} hosts its memmap', e.memmap == 'self', bool(size))
 
     def _check_zones(self, where, now, online, spans):
         for node, values in now['nodes'].items():
@@ -526,6 +561,7 @@ class World:
             for zone in sorted(names - {'Device'}):
                 mine = [r for r in online if (r.node, r.zone) == (node, zone)]
                 pages = sum(r.size for r in mine) // PAGE
+                hosted = sum(self.hosted(r) for r in mine) // PAGE
                 old = base['zones'].get(zone, dict.fromkeys(
                     ('start', 'spanned', 'present', 'early', 'managed'), 0))
                 span = [(old['start'], old['start'] + old['spanned'])] if old['spanned'] else []
@@ -534,7 +570,7 @@ class World:
                 spanned = max((e for _, e in span), default=0) - start
                 covered += [(start, start + spanned)] if spanned else []
                 want = {'spanned': spanned, 'present': old['present'] + pages,
-                        'managed': old['managed'] + pages, 'early': old['early']}
+                        'managed': old['managed'] + pages - hosted, 'early': old['early']}
                 if spanned:
                     want['start'] = start
                 seen = values['zones'].get(zone, dict.fromkeys(

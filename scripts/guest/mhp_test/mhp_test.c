@@ -30,6 +30,12 @@
  *                                 (zone and node of online pages only)
  *   section START                 section=<nr> present= early= online= usage=
  *                                 memmap= subsections=<bitmap> onlinemap=<bitmap>
+ *   backing START SIZE            where the memmap of a range is stored, by the page
+ *                                 tables: for each contiguous run
+ *                                 memmap=0x<first>-0x<last byte> of=0x<first>-
+ *                                 0x<last byte> level=pte|pmd
+ *   hosting START SIZE            pages that host a memmap: hosting=N reserved=N
+ *                                 buddy=N count=<sum of their reference counts>
  *   node NID                      node_start= node_present= node_spanned= and for
  *                                 each populated or spanned zone: zone=NAME start=
  *                                 spanned= present= early= managed= contiguous=
@@ -50,7 +56,9 @@
  *   take START SIZE               allocate exactly these pages and keep them: they
  *                                 can neither be migrated nor go offline
  *   give START SIZE               free what one take has taken
- *   device START SIZE             memremap_pages() as MEMORY_DEVICE_GENERIC
+ *   device START SIZE [RESERVE FREE]
+ *                                 memremap_pages() as MEMORY_DEVICE_GENERIC, with
+ *                                 an altmap of FREE pages behind RESERVE others
  *   undevice START                memunmap_pages()
  *
  * Failure:
@@ -274,6 +282,110 @@ static int do_section(struct mhp_test_cmd *cmd)
 		seq_buf_printf(&cmd->out, "subsections=%*pb\nonlinemap=%*pb\n",
 			       (int)SUBSECTIONS_PER_SECTION, usage->subsection_map,
 			       (int)SUBSECTIONS_PER_SECTION, usage->online_map);
+	return 0;
+}
+
+static pgd_t *kernel_pgd(unsigned long addr)
+{
+#ifdef CONFIG_ARM64
+	pgd_t *pgd = __va(read_sysreg(ttbr1_el1) & GENMASK_ULL(47, 1) &
+			  PAGE_MASK);
+#else
+	pgd_t *pgd = current->active_mm->pgd;
+#endif
+
+	return pgd_offset_pgd(pgd, addr);
+}
+
+/* The physical address that a kernel address is mapped to, or 0. */
+static phys_addr_t virt_to_backing(unsigned long addr, bool *pmd_leaf_found)
+{
+	pgd_t *pgd = kernel_pgd(addr);
+	p4d_t *p4d;
+	pud_t *pud;
+	pmd_t *pmd;
+	pte_t *pte;
+
+	*pmd_leaf_found = false;
+	if (pgd_none(*pgd))
+		return 0;
+	p4d = p4d_offset(pgd, addr);
+	if (p4d_none(*p4d))
+		return 0;
+	pud = pud_offset(p4d, addr);
+	if (pud_none(*pud) || pud_leaf(*pud))
+		return 0;
+	pmd = pmd_offset(pud, addr);
+	if (pmd_none(*pmd))
+		return 0;
+	if (pmd_leaf(*pmd)) {
+		*pmd_leaf_found = true;
+		return PFN_PHYS(pmd_pfn(*pmd)) + (addr & ~PMD_MASK);
+	}
+	pte = pte_offset_kernel(pmd, addr);
+	return pte_present(*pte) ? PFN_PHYS(pte_pfn(*pte)) + (addr & ~PAGE_MASK) : 0;
+}
+
+static int do_backing(struct mhp_test_cmd *cmd)
+{
+	unsigned long addr, end, run_addr;
+	phys_addr_t phys, run_phys = 0, next_phys = 0;
+	bool pmd, run_pmd = false;
+	u64 of;
+
+	if (!range_is_sane(cmd->args[1], cmd->args[2]))
+		return -EINVAL;
+	addr = (unsigned long)pfn_to_page(PFN_DOWN(cmd->args[1]));
+	end = (unsigned long)pfn_to_page(PFN_DOWN(cmd->args[1] + cmd->args[2]));
+	if (!PAGE_ALIGNED(addr | end))
+		return -EINVAL;
+
+	run_addr = addr;
+	of = cmd->args[1];
+	for (; addr <= end; addr += PAGE_SIZE) {
+		phys = addr < end ? virt_to_backing(addr, &pmd) : 0;
+		if (addr < end && !phys)
+			return -ENXIO;
+		if (addr > run_addr && (addr == end || phys != next_phys || pmd != run_pmd)) {
+			u64 size = (addr - run_addr) / sizeof(struct page) * PAGE_SIZE;
+
+			seq_buf_printf(&cmd->out,
+				       "memmap=%#llx-%#llx of=%#llx-%#llx level=%s\n",
+				       (u64)run_phys, (u64)next_phys - 1,
+				       of, of + size - 1, run_pmd ? "pmd" : "pte");
+			of += size;
+			run_addr = addr;
+		}
+		if (addr == run_addr) {
+			run_phys = phys;
+			run_pmd = pmd;
+		}
+		next_phys = phys + PAGE_SIZE;
+	}
+	return 0;
+}
+
+static int do_hosting(struct mhp_test_cmd *cmd)
+{
+	unsigned long pfn = PFN_DOWN(cmd->args[1]);
+	unsigned long end = PFN_DOWN(cmd->args[1] + cmd->args[2]);
+	unsigned long hosting = 0, reserved = 0, buddy = 0, count = 0;
+
+	if (!range_is_sane(cmd->args[1], cmd->args[2]))
+		return -EINVAL;
+
+	for (; pfn < end; pfn++) {
+		struct page *page = pfn_to_online_page(pfn);
+
+		if (!page || !PageVmemmapSelfHosted(page))
+			continue;
+		hosting++;
+		reserved += PageReserved(page);
+		buddy += PageBuddy(page);
+		count += page_count(page);
+	}
+	seq_buf_printf(&cmd->out, "hosting=%lu reserved=%lu buddy=%lu count=%lu\n",
+		       hosting, reserved, buddy, count);
 	return 0;
 }
 
@@ -508,6 +620,17 @@ static int do_device(struct mhp_test_cmd *cmd)
 	range->pgmap.nr_range = 1;
 	range->pgmap.range.start = range->start;
 	range->pgmap.range.end = range->start + range->size - 1;
+	if (cmd->nr_words > 3) {
+		struct vmem_altmap altmap = {
+			.base_pfn = PFN_DOWN(range->start),
+			.end_pfn = PFN_DOWN(range->start + range->size - 1),
+			.reserve = cmd->args[3],
+			.free = cmd->args[4],
+		};
+
+		memcpy(&range->pgmap.altmap, &altmap, sizeof(altmap));
+		range->pgmap.flags |= PGMAP_ALTMAP_VALID;
+	}
 	addr = memremap_pages(&range->pgmap, NUMA_NO_NODE);
 	if (!IS_ERR(addr)) {
 		list_add(&range->next, &device_ranges);
@@ -583,13 +706,15 @@ static const struct mhp_test_verb {
 	{ "ungroup", 1, 1, 0, do_ungroup },
 	{ "pfns", 2, 2, 0, do_pfns },
 	{ "section", 1, 1, 0, do_section },
+	{ "backing", 2, 2, 0, do_backing },
+	{ "hosting", 2, 2, 0, do_hosting },
 	{ "node", 1, 1, 0, do_node },
 	{ "fill", 4, 5, BIT(3), do_fill },
 	{ "sum", 2, 2, 0, do_sum },
 	{ "churn", 3, 5, 0, do_churn },
 	{ "take", 2, 2, 0, do_take },
 	{ "give", 2, 2, 0, do_give },
-	{ "device", 2, 2, 0, do_device },
+	{ "device", 2, 4, 0, do_device },
 	{ "undevice", 1, 1, 0, do_undevice },
 	{ "veto", 2, 2, 0, do_veto },
 };

@@ -4,7 +4,7 @@
 
 BASE ?= 6.12
 FLAVOUR ?= patched
-export BASE FLAVOUR KDIR JOBS ACCEL ARCH PAGES FROM
+export BASE FLAVOUR KDIR JOBS ACCEL ARCH PAGES FROM TO
 
 # A tree made from KDIR= has folders of its own, and so has each kind of arm64.
 where = $(BASE)$(if $(KDIR),-kdir)
@@ -34,7 +34,7 @@ help: ## list the targets
 	@echo '  PAGES=         with ARCH=arm64: 4k or 64k (default: both; 4k for run and shell)'
 	@echo '  JOBS=          parallel compile jobs (default: one per CPU)'
 	@echo '  ACCEL=         kvm or tcg (default: kvm where a guest really boots under it)'
-	@echo '  FROM=          for bisect: the number of the first patch to try (default: 1)'
+	@echo '  FROM= TO=      for bisect: the first and the last patch to try (default: all)'
 	@echo '  CASES=         test cases to run (default: all)'
 
 run: kernel-both ## plug two odd DIMMs into a guest and print what became of every byte

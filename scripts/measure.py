@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Measure what the series gives and what it costs, stock and patched in one run.
 
-usage: measure.py [PART...]      parts: usable text cycles (default: all)
+usage: measure.py [PART...]      parts: usable memmap text cycles (default: all)
 
 Prints the results as a text table and as a markdown table, and ends with status
 1 if a bound does not hold, naming it. Instructions are counted by QEMU's
@@ -44,6 +44,14 @@ DIMMS = (
 # Legacy persistent memory in the middle of a memory block. Of 416 MiB, the
 # namespace takes 2 MiB for itself.
 DAX_START, DAX_SIZE, DAX_USABLE = 1088 * MIB, 416 * MIB, 414
+# Self-hosted memmap: what, MiB of one DIMM, folder of the kernels, bytes of a page
+HOSTED = (
+    ('DIMM of 128 MiB', 128, '', 4096),
+    ('DIMM of 134 MiB', 134, '', 4096),
+    ('DIMM of 1 GiB + 2 MiB', 1026, '', 4096),
+    ('DIMM of 1 GiB, arm64, 64 KiB pages', 1024, 'arm64-64k', 65536),
+)
+HOST = 'memory_hotplug.memmap_on_memory'
 # Two thirds of a section that boot RAM and persistent memory share
 SHARED_START, SHARED_SIZE = 138 * MIB, 32 * MIB
 PLAIN = 512 * MIB
@@ -56,6 +64,7 @@ class Table:
 
     def __init__(self):
         self.rows = []
+        self.extra = []         # other tables, in markdown
 
     def add(self, unit, what, values, bound='', ok=None):
         self.rows.append(Row(what, unit, show(values.get('stock')),
@@ -160,6 +169,84 @@ def measure_usable(table):
     table.add('MiB usable', what, values, f'= {DAX_USABLE}', values['patched'] == DAX_USABLE)
 
 
+# --- self-hosted memmap -----------------------------------------------------------
+
+def present(guest, page):
+    """Bytes that are present in all zones."""
+    text = guest.read('/proc/zoneinfo')
+    return page * sum(int(n) for n in re.findall(r'^ +present +(\d+)', text, re.M))
+
+
+def host_dimm(folder, flavour, mode, size, page):
+    """MiB of one DIMM that can be used; KiB that hold its memmap, on the DIMM and on
+    other memory; KiB that are lost."""
+    image = os.path.join(BUILD, BASE, folder, flavour, 'vmlinuz')
+    if not os.path.exists(image):
+        raise Failure(f'no {os.path.relpath(image, TOP)}: make kernel-arm64')
+    with Guest(image=image, name=f'memmap-{size}-{flavour}-{mode}', logdir=LOGS,
+               cmdline=f'{HOST}={mode}') as g:
+        g.write(f'{MEMORY}/auto_online_blocks', 'online_movable')
+        before, there = memtotal(g), present(g, page)
+        if g.plug_dimm('dimm0', size, wait=120) is None:
+            raise Failure(f'{g.name}: no answer to the DIMM of {size} MiB')
+        usable = round((memtotal(g) - before) * MIB)
+        there = present(g, page) - there
+        check_console(g)
+    memmap = size * MIB // page * 64
+    if not there:
+        return (0, 0, 0, size * 1024)
+    taken = there - usable
+    hosted = memmap if taken >= memmap else 0
+    lost = size * MIB - usable - hosted
+    return (usable / MIB, hosted // 1024, (memmap - hosted) // 1024, lost // 1024)
+
+
+def taken_by(flavour, gib):
+    """KiB that are no longer free after adding so much memory that hosts its memmap."""
+    drop = 'sync; echo 3 >/proc/sys/vm/drop_caches; sleep 1; '
+    with boot(flavour, f'taken-{gib}', mem='640M', maxmem='80G', cmdline=f'{HOST}=Y',
+              timeout=300) as g:
+        g.write(f'{MEMORY}/auto_online_blocks', 'offline')
+        free = int(re.search(r'MemFree: +(\d+)', g.sh(drop + 'cat /proc/meminfo'))[1])
+        if not g.plug_dimm('dimm0', gib * 1024, addr=4 * GIB, wait=600):
+            raise Failure(f'{g.name}: the DIMM was refused')
+        last = (4 + gib) * GIB // SECTION - 1
+        g.sh(f'until [ -e {MEMORY}/memory{last} ]; do sleep 1; done', timeout=300)
+        left = int(re.search(r'MemFree: +(\d+)', g.sh(drop + 'cat /proc/meminfo'))[1])
+        check_console(g)
+        return free - left
+
+
+def measure_memmap(table):
+    lines = [('', 'kernel', 'usable MiB', 'memmap on it KiB', 'elsewhere KiB', 'lost KiB')]
+    for what, size, folder, page in HOSTED:
+        for flavour, mode in (('stock', 'Y'), ('stock', 'force'), ('patched', 'Y')):
+            note(f'memmap: {what}, {flavour}, {mode}')
+            values = host_dimm(folder, flavour, mode, size, page)
+            lines.append((what, f'{flavour}, {mode}', *(f'{v:,.10g}' for v in values)))
+            if flavour == 'patched':
+                hosted = size * MIB // page * 64 // 1024
+                table.add('KiB lost', f'{what}, memmap on memory', {'patched': values[3]},
+                          '= 0, all of the memmap on it',
+                          values == (size - hosted / 1024, hosted, 0, 0))
+    table.extra.append(columns(lines))
+    for gib in (8, 64):
+        note(f'memmap: {gib} GiB into 640 MiB')
+        values = both(taken_by, gib)
+        # Of the memmap, it would be 16 MiB for each GiB.
+        table.add('KiB', f'taken from existing memory by a DIMM of {gib} GiB', values,
+                  '<= stock within 5 %', values['patched'] <= values['stock'] * 1.05 + 256)
+
+
+def columns(lines):
+    """A markdown table of lines of cells, the first one the head."""
+    width = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    rule = [n * '-' if i < 2 else (n - 1) * '-' + ':' for i, n in enumerate(width)]
+    return '\n'.join('| ' + ' | '.join(c.ljust(n) if i < 2 else c.rjust(n) for i, (c, n) in
+                                      enumerate(zip(line, width))) + ' |'
+                     for line in [lines[0], rule, *lines[1:]])
+
+
 # --- size -------------------------------------------------------------------------
 
 TEXT = re.compile(r'\.(\w+\.)?text\b')
@@ -233,11 +320,18 @@ class Meter:
 
 def count_instructions(flavour):
     note(f'instructions: {flavour}')
-    with boot(flavour, 'count', mem='6G', maxmem=None, icount='shift=0', timeout=300,
-              share=[module(BASE, flavour, 'mhp_measure')],
-              cmdline=f'mem=1G memmap={SHARED_SIZE}!{SHARED_START}') as g:
+    share = [module(BASE, flavour, 'mhp_measure')]
+    out = {}
+    with boot(flavour, 'count-hosted', mem='6G', maxmem=None, icount='shift=0', timeout=300,
+              share=share, cmdline=f'mem=1G {HOST}=Y') as g:
         meter = Meter(g)
-        out = {}
+        blocks = [meter(f'block {SPARE:#x} {SECTION:#x}') for _ in range(REPEAT)]
+        out['hosted'] = {k: statistics.median(b[k][0] for b in blocks) for k in blocks[0]}
+        out['hosted both'] = int(statistics.median(b['add'][0] + b['online'][0] for b in blocks))
+        check_console(g)
+    with boot(flavour, 'count', mem='6G', maxmem=None, icount='shift=0', timeout=300,
+              share=share, cmdline=f'mem=1G memmap={SHARED_SIZE}!{SHARED_START}') as g:
+        meter = Meter(g)
         # The sum of the medians of the steps would not be a median of the sums.
         blocks = [meter(f'block {SPARE:#x} {SECTION:#x}') for _ in range(REPEAT)]
         out['steps'] = {k: statistics.median(b[k][0] for b in blocks) for k in blocks[0]}
@@ -254,7 +348,7 @@ def count_instructions(flavour):
         # As short as these lists get: most pages then go through the buddy.
         g.write('/proc/sys/vm/percpu_pagelist_high_fraction', '1000000')
         for order, nr in ((0, 4096), (9, 32768)):
-            result = meter.repeat(f'pages {order} {nr}', min)
+            result = meter.repeat(f'pages {order} {nr}', statistics.median)
             out.update({f'{k}{order}': v[0] / 100 for k, v in result.items()})
 
         # Movable: nothing that lasts gets allocated from what is to be removed.
@@ -286,6 +380,12 @@ def measure_cycles(table):
     bounded('all four', 'block', stock['block'] * (1 + NOISE),
             f'<= 1.00x stock within 1 % ({patched["block"] / stock["block"]:.3f}x)')
 
+    for step in ('add', 'online', 'offline', 'remove'):
+        table.add(unit, f'{step} a block that hosts its memmap',
+                  {f: int(counts[f]['hosted'][step]) for f in FLAVOURS})
+    bounded('add and online it', 'hosted both', stock['hosted both'] * (1 + NOISE),
+            f'<= 1.00x stock within 1 % ({patched["hosted both"] / stock["hosted both"]:.3f}x)')
+
     bounded('pfn_to_online_page(), plain section', 'plain', stock['plain'], '<= stock')
     bounded('the same, shared with ZONE_DEVICE', 'shared', patched['plain'], '<= in a plain one')
     bounded('the same, of ZONE_DEVICE itself', 'device', patched['plain'], '<= in a plain one')
@@ -313,7 +413,7 @@ def measure_cycles(table):
     table.add(unit, 'allocate one of 64 of order 9', pick('alloc9'))
 
 
-PARTS = {'usable': measure_usable, 'text': measure_text, 'cycles': measure_cycles}
+PARTS = {'usable': measure_usable, 'memmap': measure_memmap, 'text': measure_text, 'cycles': measure_cycles}
 
 
 def main(parts):
@@ -324,7 +424,7 @@ def main(parts):
     for name, measure in PARTS.items():
         if not parts or name in parts:
             measure(table)
-    print('\n' + table.text() + '\n\n' + table.markdown())
+    print('\n\n'.join(['\n' + table.text(), table.markdown(), *table.extra]))
     missed = table.missed()
     for row in missed:
         print(f'bound missed: {row.what}: {row.patched} {row.unit}, bound {row.bound}, '

@@ -45,7 +45,8 @@ def select(cases, args):
                          f"(flavour {args.flavour}, {' '.join(args.arch)})")
         chosen = [(c, a) for c, a in chosen if any(n in c.name for n in args.names)]
     elif args.quick:
-        chosen = [(c, a) for c, a in chosen if c.quick]
+        chosen = [(c, a) for c, a in chosen
+                  if c.quick and c.needs <= lib.STEPS.index(args.have)]
     elif not args.long:
         chosen = [(c, a) for c, a in chosen if not c.long]
     return chosen
@@ -88,7 +89,8 @@ class Runner:
         """One case: its failure as a text, or None."""
         args = self.args
         name = label(case, arch)
-        test = lib.Test(case.name, args.base, args.flavour, args.seed, args.logdir, arch=arch)
+        test = lib.Test(case.name, args.base, args.flavour, args.seed, args.logdir, arch=arch,
+                        have=lib.STEPS.index(args.have))
         self.tests.append(test)
         self.say(f'# {self.elapsed()}: {name} starts: {case.doc}')
         start = time.monotonic()
@@ -149,6 +151,8 @@ def main():
                         help='kernels to run on (x86_64); may be given more than once')
     parser.add_argument('--flavour', choices=('patched', 'debug'), default='patched')
     parser.add_argument('--quick', action='store_true', help='the cases that every patch must pass')
+    parser.add_argument('--have', choices=lib.STEPS, default=lib.STEPS[-1],
+                        help='with --quick: how far the series has come')
     parser.add_argument('--long', action='store_true', help='the long soaks as well')
     parser.add_argument('--seed', type=int, default=random.randrange(1 << 32),
                         help='of all that is random')

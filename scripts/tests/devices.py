@@ -49,7 +49,7 @@ def bind_devdax(g):
     expect('bind device_dax', g.write('/sys/bus/dax/drivers/device_dax/bind', 'dax0.0'), None)
 
 
-@case(quick=True)
+@case(quick=True, needs='kmem')
 def kmem_unaligned_by_daxctl(t):
     """R5 R6: unmodified daxctl makes all of an unaligned device System RAM, and undoes it."""
     start = HIDDEN + 32 * MIB
@@ -66,7 +66,7 @@ def kmem_unaligned_by_daxctl(t):
             w.check([], 'devdax', spans=False)
 
 
-@case(quick=True)
+@case(quick=True, needs='kmem')
 def kmem_beside_boot_memory(t):
     """R5 R6: kmem memory that shares a block with boot memory goes online, and goes by unbind."""
     # Boot memory has the first half of the block, the device starts behind it.
@@ -130,7 +130,7 @@ PMEM = HIDDEN + 32 * MIB
 SIDES = [(HIDDEN, 32 * MIB, 0, 'Movable'), (HIDDEN + 64 * MIB, 34 * MIB, 0, 'Movable')]
 
 
-@case(quick=True)
+@case(quick=True, needs='extents')
 def pmem_between_extents(t):
     """I4: pmem namespaces come and go between two online extents of one section."""
     with t.guest(mem='2G', cmdline=f'mem=1G memmap=32M!{h(PMEM)}',
@@ -202,7 +202,7 @@ def virtio_mem_run(t, flavour):
     return out
 
 
-@case(quick=True)
+@case(quick=True, needs='boot')
 def virtio_mem_as_on_stock(t):
     """I7: virtio-mem plugs and unplugs by 2 MiB as it does on stock."""
     stock = virtio_mem_run(t, 'stock')

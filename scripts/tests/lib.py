@@ -40,20 +40,27 @@ class Failure(Exception):
 
 # Kernels that cases may be for, other than x86-64's: folders below build/BASE.
 ARCHS = ('x86_64', 'arm64-4k', 'arm64-64k')
-Case = namedtuple('Case', 'name run doc quick long flavours archs')
+# How far a series must have come for a case, for the quick ones that run for every
+# patch: the kernel need only boot; it has extents; ACPI, and kmem, make use of them;
+# they host their memmap.
+STEPS = ('boot', 'extents', 'acpi', 'kmem', 'memmap')
+Case = namedtuple('Case', 'name run doc quick long flavours archs needs')
 CASES = []
 
 
-def case(quick=False, long=False, flavours=('patched', 'debug'), archs=('x86_64',)):
-    """Register a case: quick ones also run for every patch, long ones only on
-    request, and all only on the flavours and architectures given."""
+def case(quick=False, long=False, flavours=('patched', 'debug'), archs=('x86_64',),
+         needs='extents'):
+    """Register a case: quick ones also run for every patch from the one on that
+    gives what they need, of STEPS; long ones only on request, and all only on the
+    flavours and architectures given."""
     def register(func):
         doc = (func.__doc__ or '').strip().splitlines()
         if not doc:
             raise ValueError(f'{func.__name__}: name the invariant it guards')
         if any(c.name == func.__name__ for c in CASES):
             raise ValueError(f'{func.__name__}: there is such a case already')
-        CASES.append(Case(func.__name__, func, doc[0], quick, long, flavours, archs))
+        CASES.append(Case(func.__name__, func, doc[0], quick, long, flavours, archs,
+                          STEPS.index(needs)))
         return func
     return register
 
@@ -180,7 +187,7 @@ class Machine(Guest):
         self.test = test
         image = test.image(self.flavour)
         share = list(share)
-        self.has_module = files and self.flavour != 'stock'
+        self.has_module = files and self.flavour != 'stock' and test.have > 0
         if files:
             share.append(helper(arch=arch_of(image).name))
         if self.has_module:
@@ -364,7 +371,8 @@ def _errno(code):
 class Test:
     """What a case gets: its name, random numbers, guests."""
 
-    def __init__(self, name, base, flavour, seed, logdir, out=None, arch='x86_64'):
+    def __init__(self, name, base, flavour, seed, logdir, out=None, arch='x86_64',
+                 have=len(STEPS) - 1):
         self.name, self.flavour, self.seed = name, flavour, seed
         self.base, self.make = place(base, arch)
         self.suffix = '' if arch == 'x86_64' else '-' + arch
@@ -373,6 +381,7 @@ class Test:
         self.machines = []
         self.notes = []
         self.out = out
+        self.have = have
 
     def image(self, flavour):
         path = os.path.join(BUILD, self.base, flavour, 'vmlinuz')

@@ -91,7 +91,7 @@ def table(g, base):
     expect_same('all removed', snapshot(g), before)
 
 
-@case(quick=True)
+@case(quick=True, needs='memmap')
 def memmap_sizes_and_offsets(t):
     """I8: a range of any size and offset hosts the memmap of exactly its own pages."""
     with t.guest(mem='2G', cmdline=f'mem=1G {HOST}') as g:
@@ -118,7 +118,36 @@ def memmap_with_2g_blocks(t):
     large_blocks(t, '66G', 2 * GIB)
 
 
-@case(quick=True)
+@case(archs=('x86_64', 'arm64-4k'))
+def memmap_of_dimms(t):
+    """I8: DIMMs of any size and place host their memmap, two in one section each its own."""
+    with t.guest(mem='1G', cmdline=HOST) as g:
+        w = World(g)
+        g.auto_online('online_movable')
+        base = g.device_memory()
+        for sizes in ((2, 134), (62, 130, 2), (126, 386), (128, 4)):
+            rams = []
+            start = base + 2 * MIB * t.random.randrange(64)
+            for n, size in enumerate(sizes):
+                g.plug(f'd{n}', size * MIB, addr=start)
+                rams.append((start, size * MIB, 0, 'Movable', 'self'))
+                start += size * MIB
+            names = [f'd{n}' for n in range(len(sizes))]
+            t.random.shuffle(names)
+            while names:
+                w.check(rams, f'{sizes}, {len(names)} left')
+                for ram in rams:
+                    hosts_itself(g, ram[0], ram[1], w.block_size)
+                name = names.pop()
+                at = g.dimm_address(name)
+                with g.filled(g.amount(300)) as verify:
+                    g.eject(name)
+                    verify()
+                rams = [r for r in rams if r[0] != at]
+            w.check([], f'{sizes}, ejected')
+
+
+@case(quick=True, needs='memmap')
 def memmap_of_boot_section(t):
     """I8: what lies in a section that is there since boot hosts nothing, the rest its own."""
     with t.guest(mem='2G', cmdline=f'mem=1088M {HOST}') as g:
@@ -149,7 +178,7 @@ def pageblocks(g, node, zone):
     return dict(zip(names, map(int, m[1].split())))
 
 
-@case(quick=True)
+@case(quick=True, needs='memmap')
 def memmap_shares_pageblock(t):
     """I1 I8: of the pageblock that begins with memmap, all but the memmap can be had."""
     # Zone Normal has other memory, which the kernel uses first.
@@ -196,7 +225,7 @@ def none_isolated(g, zone, w, rams, what):
         expect(f'{what}: bad pages of order {order}', int(got['bad']), 0)
 
 
-@case(quick=True)
+@case(quick=True, needs='memmap')
 def memmap_neighbours(t):
     """I4 I8: neighbours of a section host their memmap each; any of them goes first."""
     with t.guest(mem='2G', cmdline=f'mem=1G {HOST}') as g:
@@ -287,7 +316,7 @@ def cycles(t, count):
         expect_between('KiB taken by the kernel', used_kib(g), used - 1024, used + 1024)
 
 
-@case(quick=True)
+@case(quick=True, needs='memmap')
 def memmap_cycles(t):
     """I5: fill, migrate, compact, offline, online, eject and plug again leave nothing."""
     cycles(t, 2)
@@ -323,7 +352,7 @@ def memmap_parameter(t):
                        bool(waste))
 
 
-@case(quick=True)
+@case(quick=True, needs='memmap')
 def memmap_force(t):
     """I8: force hosts what Y hosts, and wastes nothing; without sub-sections, it is as on stock."""
     for off in ('', 'memory_hotplug.subsection=N'):

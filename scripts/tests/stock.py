@@ -276,7 +276,7 @@ def odd_run(t, flavour, cmdline):
     return out
 
 
-@case(quick=True)
+@case(quick=True, needs='boot')
 def turned_off_is_stock(t):
     """I7: with memory_hotplug.subsection=N, odd ranges are refused as on stock."""
     stock = odd_run(t, 'stock', '')
@@ -285,7 +285,28 @@ def turned_off_is_stock(t):
     expect_lines('turned off', odd_run(t, t.flavour, 'memory_hotplug.subsection=N'), stock)
 
 
-@case(quick=True)
+@case(quick=True, needs='boot')
+def block_by_dimm(t):
+    """I7: a DIMM of one block comes, is used, and goes, on every kernel."""
+    with t.guest() as g:
+        g.auto_online('online_movable')
+        total, before = g.memtotal(), snapshot(g)
+        for n in range(3):
+            g.plug('a', SECTION, addr=0x100000000)
+            expect('MemTotal', g.memtotal(), total + SECTION)
+            with g.filled(g.amount(300), seed=n + 1, how='thp' if n % 2 else 'small') as verify:
+                block = 0x100000000 // SECTION
+                expect('offline', g.state(block, 'offline'), None)
+                expect('MemTotal', g.memtotal(), total)
+                expect('online', g.state(block, 'online_movable'), None)
+                g.sh('echo 1 >/proc/sys/vm/compact_memory; cat /proc/kpageflags >/dev/null',
+                     timeout=120)
+                g.eject('a')
+                verify()
+            expect_same(f'round {n}', snapshot(g), before, ignore=('DirectMap',))
+
+
+@case(quick=True, needs='acpi')
 def selftest_of_the_kernel(t):
     """I7: the kernel's own selftests/memory-hotplug passes, as stock has it."""
     path = os.path.join(BUILD, t.base, 'stock-src', 'tools', 'testing', 'selftests',

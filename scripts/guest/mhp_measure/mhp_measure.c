@@ -73,7 +73,7 @@ static int measure_block(u64 start, u64 size)
 	int ret;
 
 	begin = rdtsc_ordered();
-	ret = add_memory(0, start, size, MHP_NONE);
+	ret = add_memory(0, start, size, MHP_MEMMAP_ON_MEMORY);
 	added = rdtsc_ordered();
 	if (ret)
 		return ret;
@@ -123,7 +123,8 @@ static int measure_extents(u64 start, u64 size, unsigned int nr)
 
 	for (added = 0; !ret && added < nr; added++) {
 		begin = rdtsc_ordered();
-		ret = add_memory(0, start + added * size, size, MHP_NONE);
+		ret = add_memory(0, start + added * size, size,
+				 MHP_MEMMAP_ON_MEMORY);
 		counts[added] = rdtsc_ordered() - begin;
 	}
 	if (ret)

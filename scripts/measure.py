@@ -201,18 +201,25 @@ def host_dimm(folder, flavour, mode, size, page):
     return (usable / MIB, hosted // 1024, (memmap - hosted) // 1024, lost // 1024)
 
 
+def free_kib(guest):
+    """KiB that are free once caches are, with what CPUs keep for themselves."""
+    text = guest.sh('for i in 1 2 3; do sync; echo 3 >/proc/sys/vm/drop_caches; sleep 1; done; '
+                    'cat /proc/meminfo /proc/zoneinfo', timeout=120)
+    return (int(re.search(r'MemFree: +(\d+)', text)[1]) +
+            sum(int(n) for n in re.findall(r'^ +count: +(\d+)', text, re.M)) * PAGE // 1024)
+
+
 def taken_by(flavour, gib):
     """KiB that are no longer free after adding so much memory that hosts its memmap."""
-    drop = 'sync; echo 3 >/proc/sys/vm/drop_caches; sleep 1; '
     with boot(flavour, f'taken-{gib}', mem='640M', maxmem='80G', cmdline=f'{HOST}=Y',
               timeout=300) as g:
         g.write(f'{MEMORY}/auto_online_blocks', 'offline')
-        free = int(re.search(r'MemFree: +(\d+)', g.sh(drop + 'cat /proc/meminfo'))[1])
+        free = free_kib(g)
         if not g.plug_dimm('dimm0', gib * 1024, addr=4 * GIB, wait=600):
             raise Failure(f'{g.name}: the DIMM was refused')
         last = (4 + gib) * GIB // SECTION - 1
         g.sh(f'until [ -e {MEMORY}/memory{last} ]; do sleep 1; done', timeout=300)
-        left = int(re.search(r'MemFree: +(\d+)', g.sh(drop + 'cat /proc/meminfo'))[1])
+        left = free_kib(g)
         check_console(g)
         return free - left
 

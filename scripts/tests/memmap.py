@@ -236,8 +236,6 @@ def memmap_neighbours(t):
         regular = (HIDDEN + 12 * MIB, 4 * MIB, 0, 'Movable')
         device = (HIDDEN + 16 * MIB, 4 * MIB)
         c = (HIDDEN + 20 * MIB, 4 * MIB, 0, 'Movable', 'self')
-        reserve = 2
-        free = memmap_of(device[1]) // PAGE
         for order in ('abrdc', 'cdrba', 'drabc', 'brcad'):
             there = {}
             devices = []
@@ -247,16 +245,11 @@ def memmap_neighbours(t):
                 for ram in there.values():
                     if len(ram) > 4:
                         hosts_itself(g, ram[0], ram[1], w.block_size)
-                for start, end in devices:
-                    runs = backing(g, start, end - start)
-                    expect('memmap of the device is on',
-                           merged((s, e) for s, e, *_ in runs),
-                           [(start + reserve * PAGE, start + (reserve + free) * PAGE)])
 
             def put(name):
                 ram = {'a': a, 'b': b, 'c': c, 'r': regular}.get(name)
                 if name == 'd':
-                    g.mod_ok(f'device {h(device[0])} {h(device[1])} {reserve} {free}')
+                    g.mod_ok(f'device {h(device[0])} {h(device[1])} {altmap(device[1])}')
                     devices.append((device[0], device[0] + device[1]))
                 else:
                     g.mod_ok(f'add 0 {h(ram[0])} {h(ram[1])} {SELF if len(ram) > 4 else 0}')
@@ -279,6 +272,30 @@ def memmap_neighbours(t):
                 got = g.mod_values(f'churn 0 {h(8 * MIB)} 9')
                 expect('bad pages', int(got['bad']), 0)
             section_is_gone(g, HIDDEN)
+
+
+def altmap(size):
+    """RESERVE and FREE in pages as libnvdimm has them: 8 KiB for itself, and memmap
+    up to a multiple of 2 MiB."""
+    reserve = 8192 // PAGE
+    return f'{reserve} {-(-(8192 + memmap_of(size)) // GRANULE) * GRANULE // PAGE - reserve}'
+
+
+@case(quick=True, needs='memmap')
+def device_with_altmap(t):
+    """I7: a device with an altmap as libnvdimm makes it takes what it took on stock."""
+    with t.guest(mem='2G', cmdline=f'mem=1G {HOST}') as g:
+        for offset in (0, 2, 64):
+            for size in (16, 128, 130, 144, 258, 272):
+                start, size = HIDDEN + offset * MIB, size * MIB
+                g.mod_ok(f'device {h(start)} {h(size)} {altmap(size)}')
+                for first, end, of, of_end, level in backing(g, start, size):
+                    full = of % SECTION == 0 and of_end % SECTION == 0
+                    inside = start <= first and end <= start + size
+                    expect(f'{size // MIB} MiB at +{offset} MiB: memmap of {of:#x}-{of_end:#x}',
+                           (level, inside), ('pmd', True) if full else ('pte', False))
+                g.mod_ok(f'undevice {h(start)}')
+                section_is_gone(g, start)
 
 
 def cycles(t, count):

@@ -174,7 +174,9 @@ bisect() {
 		dax/kmem*) have=kmem ;;
 		*'host its memmap'*) have=memmap ;;
 		esac
-		[ "$k" -ge "${FROM:-1}" ] && [ "$k" -le "${TO:-$n}" ] || continue
+		if [ "$k" -lt "${FROM:-1}" ] || [ "$k" -gt "${TO:-$n}" ]; then
+			continue
+		fi
 		say "=== patch $k of $n: $subject ($((SECONDS - start))s so far)"
 		git -C "$dir/tree" checkout -q --detach -f "$c"
 		if BASE=$where-bisect KDIR='' FLAVOUR=patched "$top/scripts/kernel.sh" build-only &&

@@ -510,3 +510,29 @@ def memmap_every_allocation_fails(t):
         expect('stacks in the console', console.count('Call Trace:'),
                len(re.findall(r'failnth: .*, mode:0x', console)))
         g.allow.append('Call Trace:')
+
+
+@case()
+def memmap_is_not_optimized(t):
+    """I8: hugetlb gives back memmap of huge pages, but no page of self-hosted memmap."""
+    for mode, given in (('N', True), ('Y', False)):
+        with t.guest(mem='512M', cmdline='hugetlb_free_vmemmap=on '
+                     f'memory_hotplug.memmap_on_memory={mode}') as g:
+            def memmap_pages(g=g):
+                return {name: int(re.search(rf'^{name} (\d+)', g.read('/proc/vmstat'), re.M)[1])
+                        for name in ('nr_memmap_pages', 'nr_memmap_boot_pages')}
+
+            g.auto_online('online_movable')
+            for name, size in (('a', 134), ('b', 122)):
+                g.plug(name, size * MIB)
+            before = memmap_pages()
+            got = huge_pages(g, 2048, 200)
+            # More than boot memory has room for
+            expect_between('huge pages', got, 180, 200)
+            after = memmap_pages()
+            for name, wanted in (('nr_memmap_pages', given), ('nr_memmap_boot_pages', True)):
+                expect(f'memmap_on_memory={mode}: {name} was given back, {before} {after}',
+                       after[name] < before[name], wanted)
+            with g.filled(got * GRANULE, how='2m') as verify:
+                verify()
+            # They are not freed again: stock has trouble with that, hotplug or not.

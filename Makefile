@@ -51,7 +51,7 @@ test-debug: deps ## run them on the debug flavour
 test-long: kernel-test kernel-arm64 ## run them with the long repetitions, and on arm64
 	@BASE=$(where) scripts/test.py --long $(if $(arm64),,--arch x86_64) $(arm64-archs) $(CASES)
 
-measure: kernel-test ## print the results table: usable MiB, text size, instructions
+measure: kernel-test kernel-arm64 ## print the results tables: usable MiB, memmap, text size, instructions
 	@BASE=$(where) scripts/measure.py
 
 shell: kernel ## interactive guest on this terminal

@@ -10,6 +10,8 @@ FIRST = 0x100000000
 DIMMS = [('a', FIRST, 134 * MIB), ('b', FIRST + 134 * MIB, 256 * MIB),
          ('c', FIRST + 390 * MIB, 1660 * MIB)]
 ODD = sum(size for _, _, size in DIMMS)
+# Small, so that the DIMMs are used; KASAN takes an eighth of them from other memory.
+USAGE_MEM = {'patched': '768M', 'debug': '2G'}
 
 
 def huge_pages(g, kib, count):
@@ -39,7 +41,9 @@ def use_huge_pages(g):
     expect('2 MiB pages given back', huge_pages(g, 2048, 0), 0)
 
 
-@case()
+# Not with page_owner: that of 6.12 takes the page_ext of a gigantic page for one
+# array, and writes behind what is there for the first section.
+@case(flavours=('patched',))
 def gigantic_pages(t):
     """I1: looking for 1 GiB of free pages comes past every edge; it is found and freed."""
     with t.guest(mem='768M') as g:
@@ -65,7 +69,7 @@ def gigantic_pages(t):
 @case()
 def memory_really_used(t):
     """I1 I4: a pattern survives migration, compaction and offlining of what holds it."""
-    with t.guest(mem='768M') as g:
+    with t.guest(mem=USAGE_MEM[t.flavour]) as g:
         w = World(g)
         g.auto_online('online_movable')
         rams = []

@@ -420,7 +420,8 @@ def measure_cycles(table):
     table.add(unit, 'allocate one of 64 of order 9', pick('alloc9'))
 
 
-PARTS = {'usable': measure_usable, 'memmap': measure_memmap, 'text': measure_text, 'cycles': measure_cycles}
+PARTS = {'usable': measure_usable, 'memmap': measure_memmap, 'text': measure_text,
+         'cycles': measure_cycles}
 
 
 def main(parts):

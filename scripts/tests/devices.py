@@ -10,9 +10,9 @@ from sections import BLOCK, HIDDEN
 DAX_SIZE = 414 * MIB            # of 416 MiB; libnvdimm keeps 2 MiB
 
 
-def dax_guest(t, mem, start):
+def dax_guest(t, mem, start, cmdline=''):
     """A guest with a legacy pmem region of 416 MiB at start."""
-    return t.guest(mem='2G', cmdline=f'mem={mem} memmap=416M!{h(start)}',
+    return t.guest(mem='2G', cmdline=f'mem={mem} memmap=416M!{h(start)} {cmdline}',
                    share=[builtin_index(t.base, t.flavour)])
 
 

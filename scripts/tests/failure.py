@@ -449,6 +449,14 @@ def fail_each(t, g, what, write, *undo, ignore=()):
     t.note(f'{what}: {len(codes)} allocations, {codes.count(0)} of them not needed')
 
 
+def only_alloc_stacks(g):
+    """Stacks of warn_alloc(), as if memory had really run out, and no other."""
+    console = g.console()
+    expect('stacks in the console', console.count('Call Trace:'),
+           len(re.findall(r'failnth: .*, mode:0x', console)))
+    g.allow.append('Call Trace:')
+
+
 @case(flavours=('debug',))
 def every_allocation_fails(t):
     """I6: whichever allocation of add, online, offline or remove fails, nothing is left behind."""
@@ -490,8 +498,4 @@ def every_allocation_fails(t):
                   ignore=('firmware/memmap/',))     # numbered, and never the same again
         for extent in (small, beside):
             g.mod_ok(f'offremove {words(extent)}')
-        # Stacks of warn_alloc(), as if memory had really run out, and no other.
-        console = g.console()
-        expect('stacks in the console', console.count('Call Trace:'),
-               len(re.findall(r'failnth: .*, mode:0x', console)))
-        g.allow.append('Call Trace:')
+        only_alloc_stacks(g)

@@ -291,11 +291,11 @@ def block_by_dimm(t):
     with t.guest() as g:
         g.auto_online('online_movable')
         total, before = g.memtotal(), snapshot(g)
+        block = g.block(g.device_memory())
         for n in range(3):
-            g.plug('a', SECTION, addr=0x100000000)
+            g.plug('a', SECTION)
             expect('MemTotal', g.memtotal(), total + SECTION)
             with g.filled(g.amount(300), seed=n + 1, how='thp' if n % 2 else 'small') as verify:
-                block = 0x100000000 // SECTION
                 expect('offline', g.state(block, 'offline'), None)
                 expect('MemTotal', g.memtotal(), total)
                 expect('online', g.state(block, 'online_movable'), None)

@@ -668,10 +668,6 @@ def _join(runs):
 
 # --- leaving no trace -----------------------------------------------------------
 
-COUNTERS = re.compile(r'(nr_memmap|nr_memmap_boot|nr_isolate_pageblock|present|spanned|managed) '
-                      r'+(\d+)')
-
-
 # For the shell: everything that adding and removing memory must leave as it
 # found it.
 SNAPSHOT = (

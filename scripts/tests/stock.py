@@ -112,7 +112,7 @@ class Watch:
         return parse_zoneinfo(self.g.read('/proc/zoneinfo'))
 
     def _maps(self):
-        text = self.g.sh('grep -h -E "^(nr_memmap|nr_memmap_boot) " /proc/vmstat; '
+        text = self.g.sh('grep -h -E "^nr_memmap(_boot)?_pages " /proc/vmstat; '
                          'grep DirectMap /proc/meminfo')
         return {k: int(v) for k, v in re.findall(r'^(\w+):?\s+(\d+)', text, re.M)}
 

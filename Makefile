@@ -14,9 +14,9 @@ arm64-archs = $(foreach p,$(or $(PAGES),4k 64k),--arch arm64-$(p))
 
 ifneq ($(arm64),)
 ifneq ($(filter test-debug measure check bisect,$(MAKECMDGOALS)),)
-$(error ARCH=arm64 is for kernel, run, shell, test and test-long)
+$(error ARCH=arm64 is for kernel, module, run, shell, test and test-long)
 endif
-run shell: PAGES := $(or $(PAGES),4k)
+run shell module: PAGES := $(or $(PAGES),4k)
 endif
 
 .DEFAULT_GOAL := help
@@ -40,7 +40,7 @@ help: ## list the targets
 run: kernel-both ## plug two odd DIMMs into a guest and print what became of every byte
 	@BASE=$(images) scripts/run.py
 
-test: kernel-test ## run the test cases on the patched kernel, compared with stock
+test: $(if $(arm64),kernel-test,kernel-others) ## run the test cases on the patched kernel, compared with stock
 	@BASE=$(where) scripts/test.py $(if $(arm64),$(arm64-archs)) $(CASES)
 
 test-debug: deps ## run them on the debug flavour
@@ -48,11 +48,14 @@ test-debug: deps ## run them on the debug flavour
 	@FLAVOUR=debug scripts/kernel.sh build
 	@BASE=$(where) scripts/test.py --flavour debug $(CASES)
 
-test-long: kernel-test kernel-arm64 ## run them with the long repetitions, and on arm64
+test-long: kernel-others kernel-arm64 ## run them with the long repetitions, and on arm64
 	@BASE=$(where) scripts/test.py --long $(if $(arm64),,--arch x86_64) $(arm64-archs) $(CASES)
 
 measure: kernel-test kernel-arm64 ## print the results tables: usable MiB, memmap, text size, instructions
 	@BASE=$(where) scripts/measure.py
+
+module: kernel ## build the companion module for that kernel: mhp_debug.ko
+	@scripts/module.sh module build/$(images)/$(FLAVOUR)
 
 shell: kernel ## interactive guest on this terminal
 	@scripts/guest.py shell build/$(images)/$(FLAVOUR)/vmlinuz
@@ -67,6 +70,12 @@ kernel-both: deps
 kernel-test: deps
 	@FLAVOUR=stock scripts/kernel.sh build
 	@FLAVOUR=patched scripts/kernel.sh build
+
+# The companion module is fuzzed on the debug flavour, and tried on Debian's kernel.
+kernel-others: kernel-test
+	@FLAVOUR=debug scripts/kernel.sh build
+	@scripts/deps.sh debian
+	@scripts/debian-kernel.sh
 
 # Only the cases for 64 KiB pages compare with stock.
 kernel-arm64:
@@ -102,10 +111,10 @@ deps: ## install the Debian packages that are missing, or say which
 
 clean: ## remove objects, images and logs; keep the source trees
 	rm -rf build/log build/*/stock build/*/patched build/*/debug build/*/arm64-* \
-		build/*/compile-check build/guest build/initramfs*.cpio* build/accel
+		build/*/compile-check build/debian-* build/guest build/initramfs*.cpio* build/accel
 
 distclean: ## remove all of build/, the work tree with its commits included
 	rm -rf build
 
-.PHONY: help run test test-debug test-long measure shell kernel kernel-both kernel-test \
-	kernel-arm64 tree patches apply check compile-check bisect deps clean distclean
+.PHONY: help run test test-debug test-long measure module shell kernel kernel-both kernel-test \
+	kernel-others kernel-arm64 tree patches apply check compile-check bisect deps clean distclean

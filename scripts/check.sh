@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# check.sh: checkpatch --strict, sparse, kernel-doc, shellcheck, MAINTAINERS.
+# check.sh: checkpatch --strict, sparse, kernel-doc, shellcheck, MAINTAINERS, for
+# the series and the companion module.
 # What stock has already is not counted against the series.
 
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -87,6 +88,25 @@ if [ "${#docs[@]}" -gt 0 ]; then
 		"$work/doc-stock" "$work/doc-patched"
 fi
 
+# --- companion module ------------------------------------------------------
+(cd "$work" && perl "$tree/scripts/checkpatch.pl" --root="$tree" "${checkpatch[@]}" -f "$top"/module/*.[ch]) |
+	sed "s|^$top/||" >"$work/module-style" || true
+cat "$work/module-style"
+result "$([ ! -s "$work/module-style" ]; echo $?)" "checkpatch --strict, companion module"
+
+perl "$tree/scripts/kernel-doc" -none -Wall "$top"/module/*.[ch] >"$work/module-doc" 2>&1 || true
+cat "$work/module-doc"
+result "$([ ! -s "$work/module-doc" ]; echo $?)" "kernel-doc -Wall, companion module"
+
+for f in stock patched; do
+	cp -r "$top/module" "$work/module-$f"
+	n=0
+	make -s -C "$bdir/$f/obj" ARCH="$ARCH" LOCALVERSION= W=1 C=2 M="$work/module-$f" modules \
+		>"$work/module-build" 2>&1 || n=1
+	if [ -s "$work/module-build" ]; then cat "$work/module-build"; n=1; fi
+	result "$n" "W=1 and sparse, companion module, $f"
+done
+
 # --- this repository ------------------------------------------------------
 cd "$top"
 mapfile -t scripts < <(git ls-files -co --exclude-standard | while read -r f; do
@@ -112,7 +132,7 @@ result "$n" "MAINTAINERS covers every file"
 n=0
 while read -r f; do
 	case $f in
-	COPYING | README.md | MAINTAINERS | patches/* | *.txt | *.md | scripts/guest/motd) continue ;;
+	COPYING | MAINTAINERS | patches/* | *.txt | *.md | *.svg | scripts/guest/motd) continue ;;
 	esac
 	[ -f "$f" ] || continue
 	head -n 3 "$f" | grep -q 'SPDX-License-Identifier:' || { say "$f has no SPDX line"; n=1; }

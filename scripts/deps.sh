@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # deps.sh [SET...]: see to it that the Debian packages of these sets are there.
-# Sets: run (always), arm64 (with ARCH=arm64), check, cross. As root or with sudo
-# it installs what is missing, after naming it; otherwise it prints the command
-# and stops.
+# Sets: run (always), arm64 (with ARCH=arm64), debian, check, cross. As root or
+# with sudo it installs what is missing, after naming it; otherwise it prints the
+# command and stops.
 
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -14,6 +14,7 @@ run=(gcc libc6-dev make bc flex bison libelf-dev libssl-dev perl python3 git pat
      cpio kmod util-linux e2fsprogs busybox-static ndctl daxctl numactl
      stress-ng qemu-system-x86 seabios)
 arm64=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm qemu-efi-aarch64)
+debian=(dkms pahole xz-utils)
 check=(sparse shellcheck)
 cross=(gcc-aarch64-linux-gnu gcc-powerpc64le-linux-gnu gcc-riscv64-linux-gnu
        gcc-s390x-linux-gnu)
@@ -36,6 +37,7 @@ want=("${run[@]}")
 [ "$ARCH" != arm64 ] || want+=("${arm64[@]}")
 for set in "$@"; do
 	case $set in
+	debian) want+=("${debian[@]}") ;;
 	check) want+=("${check[@]}") ;;
 	cross) want+=("${cross[@]}") ;;
 	*) die "no such set: $set" ;;

@@ -4,12 +4,14 @@
 
 import os
 import re
+import subprocess
 import sys
 
-from guest import BUILD, MIB, Guest, GuestError, QMPError, choose_accel
+from guest import BUILD, MIB, TOP, Guest, GuestError, QMPError, choose_accel
 
 DIMMS = (('dimm0', 134), ('dimm1', 256))
 SYS = '/sys/devices/system/memory'
+MHP = '/sys/kernel/debug/mhp'
 EXTENT = re.compile(r'0x(?P<start>[0-9a-f]+)-0x(?P<end>[0-9a-f]+) (?P<state>\S+) node=(?P<node>\d+) '
                     r'zone=(?P<zone>.+?) memmap=(?P<memmap>\S+)')
 
@@ -71,12 +73,33 @@ def meminfo(guest):
     return int(re.search(r'MemTotal: +(\d+)', guest.read('/proc/meminfo')).group(1))
 
 
+def companion(kernel):
+    """The companion module, built for the kernel in a folder."""
+    done = subprocess.run([os.path.join(TOP, 'scripts', 'module.sh'), os.path.join(TOP, 'module'),
+                           kernel], stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise GuestError('the companion module does not build')
+    return done.stdout.strip()
+
+
+def save(guest, flavour):
+    """Keep what scripts/mhp-map draws; returns the folder, as seen from the top."""
+    folder = os.path.join(BUILD, 'log', f'run-{flavour}-map')
+    os.makedirs(folder, exist_ok=True)
+    for name in ('sections', 'blocks'):
+        with open(os.path.join(folder, name), 'w', encoding='ascii') as f:
+            f.write(guest.read(f'{MHP}/{name}'))
+    return os.path.relpath(folder, TOP)
+
+
 def plug(flavour, base, accel):
-    image = os.path.join(BUILD, base, flavour, 'vmlinuz')
-    with Guest(image=image, accel=accel, name=f'run-{flavour}') as g:
+    kernel = os.path.join(BUILD, base, flavour)
+    with Guest(image=os.path.join(kernel, 'vmlinuz'), accel=accel, name=f'run-{flavour}',
+               share=[companion(kernel)]) as g:
         version = g.sh('uname -r').strip()
+        g.sh('insmod /mnt/share/mhp_debug.ko')
         g.write(SYS + '/auto_online_blocks', 'online')
-        before = meminfo(g)
+        before, map_before = meminfo(g), g.read(MHP + '/map')
         for name, mib in DIMMS:
             g.plug_dimm(name, mib)
         g.run('i=0; while [ $i -lt 20 ] && dmesg | tail -n 1 | grep -q hotplug; do usleep 50000; i=$((i+1)); done')
@@ -99,7 +122,8 @@ def plug(flavour, base, accel):
                 'lsmem': g.sh('lsmem -a -o RANGE,SIZE,STATE,BLOCK,NODE,ZONES'),
                 'granularity': g.run(f'cat {SYS}/granularity_bytes'),
                 'blocksize': g.read(SYS + '/block_size_bytes').strip(),
-                'hot': hot, 'shared': shared, 'refusals': refusals, 'bad': g.bad_lines()}
+                'hot': hot, 'shared': shared, 'refusals': refusals, 'bad': g.bad_lines(),
+                'maps': (map_before, g.read(MHP + '/map')), 'saved': save(g, flavour)}
 
 
 def table(rows):
@@ -125,6 +149,10 @@ def main():
     print(f'\n  {new["total"] / MIB:g} of {plugged} MiB usable; '
           f'MemTotal grew by {new["grew"] / 1024:g} MiB')
     print(f'  block size 0x{new["blocksize"]}; block(s) both DIMMs share: {span(new["shared"])}')
+    for when, text in zip(('before', 'after'), new['maps']):
+        print(f'\nmap {when} the DIMMs were plugged (mhp_debug):\n')
+        print('\n'.join('  ' + line for line in text.splitlines()))
+    print(f'\n  in colour: scripts/mhp-map {new["saved"]}; as a picture: --svg FILE')
     print('\nlsmem (it counts every block as full):\n')
     print('\n'.join('  ' + line for line in new['lsmem'].splitlines()))
     print(f'\n{SYS}/:\n')

@@ -10,10 +10,10 @@ from sections import BLOCK, HIDDEN
 DAX_SIZE = 414 * MIB            # of 416 MiB; libnvdimm keeps 2 MiB
 
 
-def dax_guest(t, mem, start, cmdline=''):
+def dax_guest(t, mem, start, cmdline='', debugfs=False):
     """A guest with a legacy pmem region of 416 MiB at start."""
     return t.guest(mem='2G', cmdline=f'mem={mem} memmap=416M!{h(start)} {cmdline}',
-                   share=[builtin_index(t.base, t.flavour)])
+                   share=[builtin_index(t.base, t.flavour)], debugfs=debugfs)
 
 
 def make_dax(g, start):

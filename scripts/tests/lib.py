@@ -13,7 +13,6 @@ import fcntl
 import os
 import random
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -128,26 +127,15 @@ CROSS = {'x86_64': '', 'arm64': 'aarch64-linux-gnu-'}
 
 
 def module(base, flavour, name='mhp_test'):
-    """A module of scripts/guest for a flavour."""
-    src = os.path.join(SOURCES, name)
-    kernel = os.path.join(BUILD, base, flavour)
-    obj, out = os.path.join(kernel, 'obj'), os.path.join(kernel, name)
-    files = ['Kbuild', name + '.c']
-    os.makedirs(out, exist_ok=True)
-    for file in files:
-        new, old = os.path.join(src, file), os.path.join(out, file)
-        if not os.path.exists(old) or os.path.getmtime(new) > os.path.getmtime(old):
-            shutil.copyfile(new, old)
-    arch = arch_of(os.path.join(kernel, 'vmlinuz')).name
-    make = f"make -C '{obj}' LOCALVERSION= ARCH={arch} CROSS_COMPILE={CROSS[arch]}"
-    prepare = f'[ -f {obj}/scripts/module.lds ] || {make} modules_prepare'
-    # A bzImage alone comes without Module.symvers: the guest resolves symbols.
-    build = f"{make} M='{out}' KBUILD_MODPOST_WARN=1 modules"
-    return _build(os.path.join(out, name + '.ko'),
-                  [os.path.join(src, f) for f in files] +
-                  [os.path.join(obj, 'include', 'generated', 'autoconf.h'),
-                   os.path.join(kernel, 'vmlinuz')],
-                  ['sh', '-ec', f'{prepare}; {build}'])
+    """A module for a flavour: the companion module, or one of scripts/guest."""
+    source = os.path.join(TOP, 'module') if name == 'mhp_debug' else os.path.join(SOURCES, name)
+    done = subprocess.run([os.path.join(TOP, 'scripts', 'module.sh'), source,
+                           os.path.join(BUILD, base, flavour)], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False)
+    path = done.stdout.strip()
+    if done.returncode or not os.path.exists(path):
+        raise Failure(done.stdout)
+    return path
 
 
 def builtin_index(base, flavour):
@@ -180,13 +168,19 @@ def helper(name='memfill', arch='x86_64'):
 # --- guests -------------------------------------------------------------------
 
 class Machine(Guest):
-    """A guest with the test module (but on stock) and the helper in it."""
+    """A guest with the test module (but on stock) and the helper in it.
 
-    def __init__(self, test, flavour=None, share=(), files=True, **kwargs):
+    debugfs=True: with the companion module loaded as well.
+    """
+
+    def __init__(self, test, flavour=None, share=(), files=True, debugfs=False, **kwargs):
         self.flavour = flavour or test.flavour
         self.test = test
-        image = test.image(self.flavour)
+        image = kwargs.pop('image', None) or test.image(self.flavour)
         share = list(share)
+        if debugfs:
+            share.append(module(test.base, self.flavour, 'mhp_debug'))
+        self.debugfs = debugfs
         self.has_module = files and self.flavour != 'stock' and test.have > 0
         if files:
             share.append(helper(arch=arch_of(image).name))
@@ -206,6 +200,8 @@ class Machine(Guest):
         super().start()
         if self.has_module:
             self.sh('insmod /mnt/share/mhp_test.ko')
+        if self.debugfs:
+            self.sh('insmod /mnt/share/mhp_debug.ko')
 
     def __exit__(self, *exc):
         try:

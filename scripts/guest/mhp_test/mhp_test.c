@@ -62,6 +62,10 @@
  *   undevice START                memunmap_pages()
  *
  * Failure:
+ *   corrupt online|present|hosting START
+ *                                 turn around the bit of the sub-section in the
+ *                                 online map or the present map, or what marks
+ *                                 the page as hosting memmap; again puts it back
  *   veto START ERRNO              refuse, as a memory notifier, that memory that
  *                                 includes START goes online or offline; 0 ends it
  */
@@ -88,6 +92,8 @@
 #include <linux/string.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
+
+#include "vmemmap.h"
 
 #define MAX_WORDS	8
 #define CMD_SIZE	256
@@ -285,52 +291,10 @@ static int do_section(struct mhp_test_cmd *cmd)
 	return 0;
 }
 
-static pgd_t *kernel_pgd(unsigned long addr)
-{
-#ifdef CONFIG_ARM64
-	pgd_t *pgd = __va(read_sysreg(ttbr1_el1) & GENMASK_ULL(47, 1) &
-			  PAGE_MASK);
-#else
-	pgd_t *pgd = current->active_mm->pgd;
-#endif
-
-	return pgd_offset_pgd(pgd, addr);
-}
-
-/* The physical address that a kernel address is mapped to, or 0. */
-static phys_addr_t virt_to_backing(unsigned long addr, bool *pmd_leaf_found)
-{
-	pgd_t *pgd = kernel_pgd(addr);
-	p4d_t *p4d;
-	pud_t *pud;
-	pmd_t *pmd;
-	pte_t *pte;
-
-	*pmd_leaf_found = false;
-	if (pgd_none(*pgd))
-		return 0;
-	p4d = p4d_offset(pgd, addr);
-	if (p4d_none(*p4d))
-		return 0;
-	pud = pud_offset(p4d, addr);
-	if (pud_none(*pud) || pud_leaf(*pud))
-		return 0;
-	pmd = pmd_offset(pud, addr);
-	if (pmd_none(*pmd))
-		return 0;
-	if (pmd_leaf(*pmd)) {
-		*pmd_leaf_found = true;
-		return PFN_PHYS(pmd_pfn(*pmd)) + (addr & ~PMD_MASK);
-	}
-	pte = pte_offset_kernel(pmd, addr);
-	return pte_present(*pte) ? PFN_PHYS(pte_pfn(*pte)) + (addr & ~PAGE_MASK) : 0;
-}
-
 static int do_backing(struct mhp_test_cmd *cmd)
 {
-	unsigned long addr, end, run_addr;
+	unsigned long addr, end, run_addr, level = 0, run_level = 0;
 	phys_addr_t phys, run_phys = 0, next_phys = 0;
-	bool pmd, run_pmd = false;
 	u64 of;
 
 	if (!range_is_sane(cmd->args[1], cmd->args[2]))
@@ -343,22 +307,23 @@ static int do_backing(struct mhp_test_cmd *cmd)
 	run_addr = addr;
 	of = cmd->args[1];
 	for (; addr <= end; addr += PAGE_SIZE) {
-		phys = addr < end ? virt_to_backing(addr, &pmd) : 0;
+		phys = addr < end ? mhp_virt_to_backing(addr, &level) : 0;
 		if (addr < end && !phys)
 			return -ENXIO;
-		if (addr > run_addr && (addr == end || phys != next_phys || pmd != run_pmd)) {
+		if (addr > run_addr && (addr == end || phys != next_phys || level != run_level)) {
 			u64 size = (addr - run_addr) / sizeof(struct page) * PAGE_SIZE;
 
 			seq_buf_printf(&cmd->out,
 				       "memmap=%#llx-%#llx of=%#llx-%#llx level=%s\n",
 				       (u64)run_phys, (u64)next_phys - 1,
-				       of, of + size - 1, run_pmd ? "pmd" : "pte");
+				       of, of + size - 1,
+				       run_level == PAGE_SIZE ? "pte" : "pmd");
 			of += size;
 			run_addr = addr;
 		}
 		if (addr == run_addr) {
 			run_phys = phys;
-			run_pmd = pmd;
+			run_level = level;
 		}
 		next_phys = phys + PAGE_SIZE;
 	}
@@ -686,6 +651,31 @@ static int do_veto(struct mhp_test_cmd *cmd)
 	return 0;
 }
 
+/* What nobody would do: for a test of what finds it. */
+static int do_corrupt(struct mhp_test_cmd *cmd)
+{
+	unsigned long pfn = PFN_DOWN(cmd->args[2]);
+	struct mem_section *ms = __pfn_to_section(pfn);
+	unsigned long bit = subsection_map_index(pfn);
+	struct page *page;
+
+	if (!present_section(ms))
+		return -ENXIO;
+	if (!strcmp(cmd->words[1], "online")) {
+		change_bit(bit, ms->usage->online_map);
+	} else if (!strcmp(cmd->words[1], "present")) {
+		change_bit(bit, ms->usage->subsection_map);
+	} else if (!strcmp(cmd->words[1], "hosting")) {
+		page = pfn_to_online_page(pfn);
+		if (!page)
+			return -ENXIO;
+		change_bit(PG_vmemmap_self_hosted, &page->flags);
+	} else {
+		return -EINVAL;
+	}
+	return 0;
+}
+
 /*
  * min and max count the arguments; those in the text mask need not be numbers.
  */
@@ -717,6 +707,7 @@ static const struct mhp_test_verb {
 	{ "device", 2, 4, 0, do_device },
 	{ "undevice", 1, 1, 0, do_undevice },
 	{ "veto", 2, 2, 0, do_veto },
+	{ "corrupt", 2, 2, BIT(1), do_corrupt },
 };
 
 /* Unsigned, or negative such as a node of -1 */

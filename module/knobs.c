@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Knobs: add, remove, online and offline ranges of System RAM.
+ *
+ * Memory that a knob added is named "System RAM (mhp_debug)" in /proc/iomem. That
+ * is how a knob knows what it may remove, also after the module was loaded again.
+ * All other memory is left to who added it.
+ */
+
+#include <linux/io.h>
+#include <linux/ioport.h>
+#include <linux/kmemleak.h>
+#include <linux/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include "mhp_debug.h"
+
+/*
+ * The resource keeps this, so that it must live as long as the memory, which may be
+ * longer than the module. Protected by the lock of the knobs.
+ */
+static char *resource_name;
+
+/* --- who has what --- */
+
+/**
+ * struct claim - what lies in a range
+ * @start: first byte
+ * @end: last byte
+ * @ours: bytes that a knob has added
+ * @busy: bytes of other System RAM
+ * @name: the name of something else than a knob's memory that is there
+ */
+struct claim {
+	u64 start;
+	u64 end;
+	u64 ours;
+	u64 busy;
+	char name[64];
+};
+
+/* Resources that tell of memory, and are not the use of it */
+static bool is_memory_window(const char *name)
+{
+	return !strcmp(name, "Soft Reserved") || !strcmp(name, "Persistent Memory") ||
+	       !strncmp(name, "CXL Window", strlen("CXL Window"));
+}
+
+static int note_claim(u64 start, u64 end, const char *name, void *arg)
+{
+	struct claim *claim = arg;
+
+	start = max(start, claim->start);
+	end = min(end, claim->end);
+	if (start > end || is_memory_window(name))
+		return 0;
+
+	if (!strcmp(name, MHP_RESOURCE_NAME)) {
+		claim->ours += end - start + 1;
+		return 0;
+	}
+	/* Children come after their parents, and say more. */
+	strscpy(claim->name, name);
+	if (!strncmp(name, "System RAM", strlen("System RAM")))
+		claim->busy += end - start + 1;
+	return 0;
+}
+
+static int read_claim(struct mhp_request *req, struct claim *claim)
+{
+	int ret;
+
+	memset(claim, 0, sizeof(*claim));
+	claim->start = req->start;
+	claim->end = req->start + req->size - 1;
+	ret = mhp_walk_iomem(note_claim, claim);
+	return ret ? request_err(req, ret, "cannot tell whose the range is: no /proc/iomem") : 0;
+}
+
+/* Memory of that name may be of boot, a DIMM, or the probe file. */
+static const char *owner_of(struct mhp_request *req, const struct claim *claim)
+{
+	struct mhp_extent ext;
+	bool found;
+
+	if (strcmp(claim->name, "System RAM"))
+		return claim->name;
+	mhp_lock();
+	found = mhp_find_extent(req->start, req->size, &ext);
+	mhp_unlock();
+	if (found && ext.early)
+		return "boot memory";
+	if (found && ext.mgid >= 0)
+		return "an ACPI memory device";
+	return "System RAM that no driver claims, as of ACPI or the probe file";
+}
+
+/* Only what a knob has added may be removed by one. */
+static int check_owner(struct mhp_request *req)
+{
+	struct claim claim;
+	int ret = read_claim(req, &claim);
+
+	if (ret)
+		return ret;
+	if (claim.busy)
+		return request_err(req, -EBUSY, "the range belongs to %s",
+				   owner_of(req, &claim));
+	if (!claim.ours)
+		return request_err(req, -ENOENT, "no System RAM in the range");
+	if (claim.ours != req->size)
+		return request_err(req, -ENOENT, "only %#llx bytes of the range are System RAM",
+				   claim.ours);
+	return 0;
+}
+
+/* --- extents of a range --- */
+
+/**
+ * struct coverage - the extents of a range
+ * @req: the range
+ * @bytes: in extents
+ * @online: of these, online
+ * @cut: an extent reaches beyond the range
+ * @cut_at: where that begins
+ */
+struct coverage {
+	struct mhp_request *req;
+	u64 bytes;
+	u64 online;
+	bool cut;
+	u64 cut_at;
+};
+
+static int note_coverage(const struct mhp_extent *ext, void *arg)
+{
+	struct coverage *cover = arg;
+
+	if (ext->start < cover->req->start ||
+	    ext->start + ext->size > cover->req->start + cover->req->size) {
+		cover->cut = true;
+		cover->cut_at = ext->start;
+	}
+	cover->bytes += ext->size;
+	if (ext->online)
+		cover->online += ext->size;
+	return 0;
+}
+
+static int read_coverage(struct mhp_request *req, struct coverage *cover)
+{
+	memset(cover, 0, sizeof(*cover));
+	cover->req = req;
+	mhp_walk_extents(req->start, req->size, note_coverage, cover);
+	if (!cover->bytes)
+		return request_err(req, -ENOENT, "no System RAM in the range");
+	if (cover->cut)
+		return request_err(req, -EINVAL, "the range would cut the extent at %#llx",
+				   cover->cut_at);
+	if (cover->bytes != req->size)
+		return request_err(req, -ENOENT, "only %#llx bytes of the range are System RAM",
+				   cover->bytes);
+	return 0;
+}
+
+static int check_coverage(struct mhp_request *req)
+{
+	struct coverage cover;
+	int ret;
+
+	mhp_lock();
+	ret = read_coverage(req, &cover);
+	mhp_unlock();
+	return ret;
+}
+
+/* --- online and offline --- */
+
+#ifdef MHP_SUBSECTION
+
+static int change_range(struct mhp_request *req, bool online, enum mmop type)
+{
+	struct coverage cover;
+	int ret;
+
+	lock_device_hotplug();
+	ret = read_coverage(req, &cover);
+	if (!ret && cover.online == (online ? req->size : 0))
+		ret = request_err(req, -EALREADY, "all of the range is %s already",
+				  online ? "online" : "offline");
+	if (!ret)
+		ret = online ? online_memory_extents(req->start, req->size, type) :
+			       offline_memory_extents(req->start, req->size);
+	unlock_device_hotplug();
+	return ret;
+}
+
+/* What was asked for with online=, whatever the default policy has done. */
+static int apply_online_type(struct mhp_request *req)
+{
+	struct coverage cover;
+	int ret;
+
+	lock_device_hotplug();
+	ret = read_coverage(req, &cover);
+	if (!ret && cover.online)
+		ret = offline_memory_extents(req->start, req->size);
+	if (!ret && req->online_type != MMOP_OFFLINE)
+		ret = online_memory_extents(req->start, req->size,
+					    req->online_type);
+	unlock_device_hotplug();
+	return ret;
+}
+
+#else
+
+static int change_range(struct mhp_request *req, bool online, enum mmop type)
+{
+	return request_err(req, -EOPNOTSUPP, "n/a: this kernel exports nothing to %s memory",
+			   online ? "online" : "offline");
+}
+
+static int apply_online_type(struct mhp_request *req)
+{
+	return -EOPNOTSUPP;
+}
+
+#endif /* MHP_SUBSECTION */
+
+/**
+ * mhp_online() - take the extents of a range online
+ * @req: the request
+ *
+ * Context: Process context.
+ * Return: 0, or -errno with the reason in @req
+ */
+int mhp_online(struct mhp_request *req)
+{
+	enum mmop type = req->keys & MHP_KEY_ONLINE ? req->online_type : MMOP_ONLINE;
+
+	if (type == MMOP_OFFLINE)
+		return request_err(req, -EINVAL, "online=offline makes no sense here");
+	return change_range(req, true, type);
+}
+
+/**
+ * mhp_offline() - take the extents of a range offline, all or none
+ * @req: the request
+ *
+ * Context: Process context. May take long if the memory is in use.
+ * Return: 0, or -errno with the reason in @req
+ */
+int mhp_offline(struct mhp_request *req)
+{
+	return change_range(req, false, MMOP_OFFLINE);
+}
+
+/* --- add and remove --- */
+
+static int check_free(struct mhp_request *req)
+{
+	struct claim claim;
+	int ret = read_claim(req, &claim);
+
+	if (ret)
+		return ret;
+	if (claim.ours)
+		return request_err(req, -EEXIST, "a knob has added memory there already");
+	if (claim.name[0])
+		return request_err(req, claim.busy ? -EEXIST : -EBUSY,
+				   "the range belongs to %s",
+				   owner_of(req, &claim));
+	if (region_intersects(req->start, req->size, IORESOURCE_BUSY,
+			      IORES_DESC_NONE) != REGION_DISJOINT)
+		return request_err(req, -EBUSY, "something in the range is busy");
+	return 0;
+}
+
+/*
+ * Whether memory answers at an address: what is written can be read, and is put
+ * back. Uncached, as a cache would answer for memory that is not there.
+ */
+static bool is_memory(u64 addr)
+{
+	static const u32 patterns[] = { 0x5a5aa5a5, 0xa5a55a5a };
+	void __iomem *word = ioremap(addr, PAGE_SIZE);
+	u32 old;
+	bool same = true;
+	int i;
+
+	if (!word)
+		return false;
+	old = __raw_readl(word);
+	for (i = 0; i < ARRAY_SIZE(patterns); i++) {
+		__raw_writel(patterns[i], word);
+		mb();	/* written before it is read again */
+		same &= __raw_readl(word) == patterns[i];
+	}
+	__raw_writel(old, word);
+	iounmap(word);
+	return same;
+}
+
+/* The kernel believes whoever adds memory, and dies of address space without. */
+static int check_memory(struct mhp_request *req)
+{
+	u64 end = req->start + req->size, addr;
+
+	for (addr = req->start; addr < end; addr += SUBSECTION_SIZE) {
+		if (!is_memory(addr) ||
+		    !is_memory(addr + SUBSECTION_SIZE - PAGE_SIZE))
+			return request_err(req, -ENXIO, "no memory answers at %#llx",
+					   addr);
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
+	return 0;
+}
+
+/**
+ * mhp_add() - add a range of System RAM
+ * @req: the request
+ *
+ * Context: Process context.
+ * Return: 0, or -errno with the reason in @req, and nothing was added
+ */
+int mhp_add(struct mhp_request *req)
+{
+	mhp_t flags = MHP_NONE;
+	int nid = req->nid;
+	int ret, undo;
+
+#ifndef MHP_SUBSECTION
+	if (req->keys & MHP_KEY_ONLINE)
+		return request_err(req, -EOPNOTSUPP,
+				   "n/a: this kernel exports nothing for online=");
+#endif
+	if (req->memmap == MHP_MEMMAP_SELF) {
+		if (!mhp_supports_memmap_on_memory())
+			return request_err(req, -EOPNOTSUPP,
+					   "memory_hotplug.memmap_on_memory is off");
+		flags = MHP_MEMMAP_ON_MEMORY;
+	}
+	ret = check_free(req) ?: check_memory(req);
+	if (ret)
+		return ret;
+
+	if (!resource_name) {
+		resource_name = kstrdup(MHP_RESOURCE_NAME, GFP_KERNEL);
+		if (!resource_name)
+			return -ENOMEM;
+	}
+	if (nid == NUMA_NO_NODE)
+		nid = memory_add_physaddr_to_nid(req->start);
+	ret = add_memory_driver_managed(nid, req->start, req->size,
+					resource_name, flags);
+	if (ret || !(req->keys & MHP_KEY_ONLINE))
+		return ret;
+
+	ret = apply_online_type(req);
+	if (ret) {
+		request_err(req, ret, "the memory was added, but did not change its state; it was removed again");
+		undo = offline_and_remove_memory(req->start, req->size);
+		if (undo)
+			snprintf(req->reason, sizeof(req->reason),
+				 "the memory was added, but did not change its state, and could not be removed: %d",
+				 undo);
+	}
+	return ret;
+}
+
+/**
+ * mhp_remove() - remove a range that a knob has added, and that is offline
+ * @req: the request
+ *
+ * Nobody else may remove what a knob has added, and knobs are turned one at a time:
+ * what check_owner() has found holds on.
+ *
+ * Context: Process context.
+ * Return: 0, or -errno with the reason in @req
+ */
+int mhp_remove(struct mhp_request *req)
+{
+	int ret = check_owner(req) ?: check_coverage(req);
+
+	if (ret)
+		return ret;
+	ret = remove_memory(req->start, req->size);
+	return ret == -EBUSY ? request_err(req, ret, "memory of the range is online") : ret;
+}
+
+/**
+ * mhp_offline_and_remove() - take a range offline that a knob added, and remove it
+ * @req: the request
+ *
+ * Context: Process context. May take long if the memory is in use.
+ * Return: 0, or -errno with the reason in @req, and the range is as it was
+ */
+int mhp_offline_and_remove(struct mhp_request *req)
+{
+	int ret = check_owner(req) ?: check_coverage(req);
+
+	if (ret)
+		return ret;
+	return offline_and_remove_memory(req->start, req->size);
+}
+
+static int is_ours(u64 start, u64 end, const char *name, void *arg)
+{
+	return !strcmp(name, MHP_RESOURCE_NAME);
+}
+
+/**
+ * mhp_knobs_exit() - forget the name, unless memory may still have it
+ *
+ * Context: Process context.
+ */
+void mhp_knobs_exit(void)
+{
+	if (!resource_name)
+		return;
+	if (!mhp_walk_iomem(is_ours, NULL))
+		kfree(resource_name);
+	else
+		kmemleak_not_leak(resource_name);
+}

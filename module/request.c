@@ -8,8 +8,8 @@
 #include <linux/kstrtox.h>
 #include <linux/nodemask.h>
 #include <linux/overflow.h>
+#include <linux/processor.h>
 #include <linux/string.h>
-#include <asm/processor.h>
 
 #include "mhp_debug.h"
 

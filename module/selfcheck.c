@@ -71,7 +71,8 @@ static void check_subsection(struct check *check, unsigned int idx)
 	if (online && !present)
 		check_err(check, "section=%lu addr=%#llx: online, but not present",
 			  sec->nr, addr);
-	if (online && !ram)
+	/* Firmware may keep boot memory that has a memmap. */
+	if (online && !ram && !sec->early)
 		check_err(check, "section=%lu addr=%#llx: online, but in no extent",
 			  sec->nr, addr);
 	if ((ram || device) && !present)
@@ -183,6 +184,10 @@ static void check_extent_pages(struct check *check, const struct mhp_extent *ext
 	unsigned long end = PHYS_PFN(ext->start + ext->size), pfn;
 	struct zone *zone = NULL;
 	struct page *page;
+
+	/* Boot memory has one extent in a block then, with the holes. */
+	if (ext->early && mhp_granularity() >= memory_block_size_bytes())
+		return;
 
 	for (pfn = start; pfn < end; pfn++) {
 		bool hosts = pfn - ext->hosted_pfn < ext->hosted;

@@ -218,9 +218,8 @@ static int note_extent(const struct mhp_extent *ext, void *arg)
 	u64 hosted_start = PFN_PHYS((u64)ext->hosted_pfn);
 	u64 hosted = PFN_PHYS((u64)ext->hosted);
 
-	set_subsections(sec->ram, sec->nr, ext->start, ext->size, false);
-	if (ext->early)
-		set_subsections(sec->boot, sec->nr, ext->start, ext->size, false);
+	set_subsections(ext->early ? sec->boot : sec->ram, sec->nr, ext->start,
+			ext->size, false);
 	if (ext->memmap == MHP_MEMMAP_NA)
 		set_subsections(sec->unknown, sec->nr, ext->start, ext->size, false);
 	if (ext->memmap != MHP_MEMMAP_SELF)
@@ -301,17 +300,23 @@ void mhp_read_section(unsigned long nr, struct mhp_section *sec)
 
 	mhp_walk_extents(PFN_PHYS(pfn), PFN_PHYS(PAGES_PER_SECTION), note_extent,
 			 sec);
+	/*
+	 * Where memory comes by memory blocks, that of boot has one extent in each,
+	 * with the holes; without the series, so has all memory.
+	 */
+	bitmap_and(sec->boot, sec->boot, sec->present, SUBSECTIONS_PER_SECTION);
+	bitmap_andnot(sec->boot, sec->boot, sec->device, SUBSECTIONS_PER_SECTION);
+#ifndef MHP_SUBSECTION
+	bitmap_and(sec->ram, sec->ram, sec->present, SUBSECTIONS_PER_SECTION);
+	bitmap_andnot(sec->ram, sec->ram, sec->device, SUBSECTIONS_PER_SECTION);
+	bitmap_and(sec->unknown, sec->unknown, sec->ram, SUBSECTIONS_PER_SECTION);
+#endif
+	bitmap_or(sec->ram, sec->ram, sec->boot, SUBSECTIONS_PER_SECTION);
 #ifdef MHP_SUBSECTION
 	/* What is on its way out is found neither in extents nor by its device. */
 	if (!sec->early)
 		bitmap_andnot(sec->device, sec->present, sec->ram,
 			      SUBSECTIONS_PER_SECTION);
-#else
-	/* What stands for an extent there is a memory block with its holes. */
-	bitmap_and(sec->ram, sec->ram, sec->present, SUBSECTIONS_PER_SECTION);
-	bitmap_andnot(sec->ram, sec->ram, sec->device, SUBSECTIONS_PER_SECTION);
-	bitmap_and(sec->boot, sec->boot, sec->ram, SUBSECTIONS_PER_SECTION);
-	bitmap_and(sec->unknown, sec->unknown, sec->ram, SUBSECTIONS_PER_SECTION);
 #endif
 }
 

@@ -7,7 +7,6 @@
  * All other memory is left to who added it.
  */
 
-#include <linux/io.h>
 #include <linux/ioport.h>
 #include <linux/kmemleak.h>
 #include <linux/mm.h>
@@ -16,10 +15,11 @@
 #include <linux/string.h>
 
 #include "mhp_debug.h"
+#include "probe.h"
 
 /*
- * The resource keeps this, so that it must live as long as the memory, which may be
- * longer than the module. Protected by the lock of the knobs.
+ * Resources keep this, so that it must live as long as the memory, which may be
+ * longer than the module: it is never freed. Protected by the lock of the knobs.
  */
 static char *resource_name;
 
@@ -31,6 +31,7 @@ static char *resource_name;
  * @end: last byte
  * @ours: bytes that a knob has added
  * @busy: bytes of other System RAM
+ * @ram: the name of that
  * @name: the name of something else than a knob's memory that is there
  */
 struct claim {
@@ -38,13 +39,14 @@ struct claim {
 	u64 end;
 	u64 ours;
 	u64 busy;
+	char ram[64];
 	char name[64];
 };
 
 /* Resources that tell of memory, and are not the use of it */
 static bool is_memory_window(const char *name)
 {
-	return !strcmp(name, "Soft Reserved") || !strcmp(name, "Persistent Memory") ||
+	return !strcmp(name, "Soft Reserved") ||
 	       !strncmp(name, "CXL Window", strlen("CXL Window"));
 }
 
@@ -62,21 +64,37 @@ static int note_claim(u64 start, u64 end, const char *name, void *arg)
 		return 0;
 	}
 	/* Children come after their parents, and say more. */
-	strscpy(claim->name, name);
-	if (!strncmp(name, "System RAM", strlen("System RAM")))
+	strscpy_pad(claim->name, name);
+	if (!strncmp(name, "System RAM", strlen("System RAM"))) {
+		strscpy_pad(claim->ram, name);
 		claim->busy += end - start + 1;
+	}
 	return 0;
 }
 
-static int read_claim(struct mhp_request *req, struct claim *claim)
+static int read_claim_once(struct mhp_request *req, struct claim *claim)
 {
-	int ret;
-
 	memset(claim, 0, sizeof(*claim));
 	claim->start = req->start;
 	claim->end = req->start + req->size - 1;
-	ret = mhp_walk_iomem(note_claim, claim);
-	return ret ? request_err(req, ret, "cannot tell whose the range is: no /proc/iomem") : 0;
+	return mhp_walk_iomem(note_claim, claim);
+}
+
+/* Resources may come and go while one reads of them: twice the same is the truth. */
+static int read_claim(struct mhp_request *req, struct claim *claim)
+{
+	struct claim before;
+	int ret, tries = 10;
+
+	ret = read_claim_once(req, claim);
+	do {
+		if (ret)
+			return request_err(req, ret,
+					   "cannot tell whose the range is: no /proc/iomem");
+		before = *claim;
+		ret = read_claim_once(req, claim);
+	} while (ret || (memcmp(&before, claim, sizeof(before)) && --tries));
+	return tries ? 0 : request_err(req, -EAGAIN, "/proc/iomem changes all the time");
 }
 
 /* Memory of that name may be of boot, a DIMM, or the probe file. */
@@ -85,14 +103,18 @@ static const char *owner_of(struct mhp_request *req, const struct claim *claim)
 	struct mhp_extent ext;
 	bool found;
 
-	if (strcmp(claim->name, "System RAM"))
+	if (!claim->busy)
 		return claim->name;
+	if (strcmp(claim->ram, "System RAM"))
+		return claim->ram;
 	mhp_lock();
 	found = mhp_find_extent(req->start, req->size, &ext);
 	mhp_unlock();
 	if (found && ext.early)
 		return "boot memory";
-	if (found && ext.mgid >= 0)
+	if (found && (ext.mgid >= 0 ||
+		      mhp_block_has(div64_u64(ext.start, memory_block_size_bytes()),
+				    "firmware_node")))
 		return "an ACPI memory device";
 	return "System RAM that no driver claims, as of ACPI or the probe file";
 }
@@ -272,52 +294,34 @@ static int check_free(struct mhp_request *req)
 		return request_err(req, claim.busy ? -EEXIST : -EBUSY,
 				   "the range belongs to %s",
 				   owner_of(req, &claim));
-	if (region_intersects(req->start, req->size, IORESOURCE_BUSY,
-			      IORES_DESC_NONE) != REGION_DISJOINT)
-		return request_err(req, -EBUSY, "something in the range is busy");
 	return 0;
 }
 
 /*
- * Whether memory answers at an address: what is written can be read, and is put
- * back. Uncached, as a cache would answer for memory that is not there.
+ * The kernel believes whoever adds memory, and dies of address space without. Nobody
+ * may claim the range while it is written to. On arm64, even to look would be fatal:
+ * a load that nothing answers is an external abort.
  */
-static bool is_memory(u64 addr)
-{
-	static const u32 patterns[] = { 0x5a5aa5a5, 0xa5a55a5a };
-	void __iomem *word = ioremap(addr, PAGE_SIZE);
-	u32 old;
-	bool same = true;
-	int i;
-
-	if (!word)
-		return false;
-	old = __raw_readl(word);
-	for (i = 0; i < ARRAY_SIZE(patterns); i++) {
-		__raw_writel(patterns[i], word);
-		mb();	/* written before it is read again */
-		same &= __raw_readl(word) == patterns[i];
-	}
-	__raw_writel(old, word);
-	iounmap(word);
-	return same;
-}
-
-/* The kernel believes whoever adds memory, and dies of address space without. */
 static int check_memory(struct mhp_request *req)
 {
 	u64 end = req->start + req->size, addr;
+	int ret = 0;
 
-	for (addr = req->start; addr < end; addr += SUBSECTION_SIZE) {
-		if (!is_memory(addr) ||
-		    !is_memory(addr + SUBSECTION_SIZE - PAGE_SIZE))
-			return request_err(req, -ENXIO, "no memory answers at %#llx",
-					   addr);
-		if (fatal_signal_pending(current))
-			return -EINTR;
+	if (!IS_ENABLED(CONFIG_X86_64))
+		return 0;
+	if (!request_mem_region(req->start, req->size, "mhp_debug"))
+		return request_err(req, -EBUSY, "something in the range is busy");
+	for (addr = req->start; !ret && addr < end; addr += SUBSECTION_SIZE) {
+		if (!mhp_memory_answers(addr) ||
+		    !mhp_memory_answers(addr + SUBSECTION_SIZE - PAGE_SIZE))
+			ret = request_err(req, -ENXIO, "no memory answers at %#llx",
+					  addr);
+		else if (fatal_signal_pending(current))
+			ret = -EINTR;
 		cond_resched();
 	}
-	return 0;
+	release_mem_region(req->start, req->size);
+	return ret;
 }
 
 /**
@@ -352,6 +356,7 @@ int mhp_add(struct mhp_request *req)
 		resource_name = kstrdup(MHP_RESOURCE_NAME, GFP_KERNEL);
 		if (!resource_name)
 			return -ENOMEM;
+		kmemleak_not_leak(resource_name);
 	}
 	if (nid == NUMA_NO_NODE)
 		nid = memory_add_physaddr_to_nid(req->start);
@@ -406,24 +411,4 @@ int mhp_offline_and_remove(struct mhp_request *req)
 	if (ret)
 		return ret;
 	return offline_and_remove_memory(req->start, req->size);
-}
-
-static int is_ours(u64 start, u64 end, const char *name, void *arg)
-{
-	return !strcmp(name, MHP_RESOURCE_NAME);
-}
-
-/**
- * mhp_knobs_exit() - forget the name, unless memory may still have it
- *
- * Context: Process context.
- */
-void mhp_knobs_exit(void)
-{
-	if (!resource_name)
-		return;
-	if (!mhp_walk_iomem(is_ours, NULL))
-		kfree(resource_name);
-	else
-		kmemleak_not_leak(resource_name);
 }

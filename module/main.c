@@ -132,7 +132,11 @@ static ssize_t mhp_write(struct file *file, const char __user *ubuf,
 			ret = request_err(req, -EINVAL, "a zero byte in the request");
 	}
 
-	mutex_lock(&mhp_knob_lock);
+	/* Memory that is in use can keep who takes it offline for long. */
+	if (!knob->concurrent && mutex_lock_killable(&mhp_knob_lock)) {
+		ret = -EINTR;
+		goto free_text;
+	}
 	if (!ret) {
 		char *words = kstrdup(text, GFP_KERNEL);
 
@@ -143,8 +147,9 @@ static ssize_t mhp_write(struct file *file, const char __user *ubuf,
 	}
 	if (ret)
 		set_last_error(req, ret, text);
-	mutex_unlock(&mhp_knob_lock);
-
+	if (!knob->concurrent)
+		mutex_unlock(&mhp_knob_lock);
+free_text:
 	kfree(text);
 	kvfree(req->violations);
 free_req:
@@ -188,6 +193,7 @@ static const struct mhp_knob knobs[] = {
 static const struct mhp_knob pfn_knob = {
 	.name = "pfn",
 	.allowed = MHP_KEY_PFN | MHP_KEY_PHYS,
+	.concurrent = true,
 	.run = mhp_pfn_set,
 };
 
@@ -294,7 +300,6 @@ static void __exit mhp_debug_exit(void)
 	debugfs_remove_recursive(mhp_dir);
 	mhp_stats_exit();
 	mhp_state_exit();
-	mhp_knobs_exit();
 	kfree(last_error.request);
 	kvfree(last_error.violations);
 }

@@ -56,7 +56,9 @@ enum mhp_memmap {
  * @size: bytes
  * @early: boot memory
  * @online: online
- * @nid: node, or MHP_NA
+ * @nid: node, or MHP_NA, also if there is more than one
+ * @described: pages that have a struct page; fewer than in @size where a memory
+ *	block that stands for an extent has holes
  * @mgid: memory group, MHP_NOTHING if none, or MHP_NA
  * @zone: name of the zone, "none" if there is not one, or "n/a"
  * @memmap: where the memmap is
@@ -67,6 +69,7 @@ enum mhp_memmap {
 struct mhp_extent {
 	u64 start;
 	u64 size;
+	unsigned long described;
 	bool early;
 	bool online;
 	int nid;
@@ -157,12 +160,14 @@ struct mhp_request {
  * @name: file name
  * @required: keys that a request must have
  * @allowed: keys that it may have
+ * @concurrent: needs not wait for other requests
  * @run: do what was requested; returns 0 or -errno, with the reason in the request
  */
 struct mhp_knob {
 	const char *name;
 	unsigned int required;
 	unsigned int allowed;
+	bool concurrent;
 	int (*run)(struct mhp_request *req);
 };
 
@@ -188,6 +193,7 @@ int mhp_walk_extents(u64 start, u64 size, mhp_extent_fn func, void *arg);
 bool mhp_find_extent(u64 start, u64 size, struct mhp_extent *ext);
 typedef int (*mhp_iomem_fn)(u64 start, u64 end, const char *name, void *arg);
 int mhp_walk_iomem(mhp_iomem_fn func, void *arg);
+bool mhp_block_has(unsigned long block, const char *name);
 
 /* show.c */
 extern const struct seq_operations mhp_sections_ops;
@@ -220,7 +226,6 @@ int mhp_remove(struct mhp_request *req);
 int mhp_online(struct mhp_request *req);
 int mhp_offline(struct mhp_request *req);
 int mhp_offline_and_remove(struct mhp_request *req);
-void mhp_knobs_exit(void);
 
 /* stats.c */
 void mhp_stats_init(void);

@@ -25,25 +25,27 @@ int mhp_pfn_set(struct mhp_request *req)
 	return 0;
 }
 
-/* Only a page that is online, or of a living device, has flags to speak of. */
+/*
+ * Only a page that is online has flags to speak of. Struct pages of a device may not
+ * be initialised yet, or never.
+ */
 static void show_page(struct seq_file *m, unsigned long pfn)
 {
 	struct page *page = mhp_online_page(pfn);
-	struct dev_pagemap *pgmap = NULL;
+	struct dev_pagemap *pgmap = get_dev_pagemap(pfn, NULL);
+	struct mhp_extent ext;
+	bool hosts;
 
-	if (!page) {
-		pgmap = get_dev_pagemap(pfn, NULL);
-		if (pgmap)
-			page = pfn_to_page(pfn);
-	}
-	seq_printf(m, "online=%d\nzone_device=%d\n", page && !pgmap, !!pgmap);
+	hosts = mhp_find_extent(PFN_PHYS((u64)pfn), 1, &ext) &&
+		pfn - ext.hosted_pfn < ext.hosted;
+	seq_printf(m, "online=%d\nzone_device=%d\nhosts_memmap=%d\n", !!page,
+		   !!pgmap, hosts);
 	if (page)
-		seq_printf(m, "zone=%s\nnode=%d\nflags=%#lx\nflag_names=%pGp\nrefcount=%d\nself_hosted=%d\n",
+		seq_printf(m, "zone=%s\nnode=%d\nflags=%#lx\nflag_names=%pGp\nrefcount=%d\n",
 			   page_zone(page)->name, page_to_nid(page), page->flags,
-			   &page->flags, page_count(page),
-			   !!PageVmemmapSelfHosted(page));
+			   &page->flags, page_count(page));
 	else
-		seq_puts(m, "zone=none\nnode=none\nflags=n/a\nflag_names=n/a\nrefcount=n/a\nself_hosted=n/a\n");
+		seq_puts(m, "zone=n/a\nnode=n/a\nflags=n/a\nflag_names=n/a\nrefcount=n/a\n");
 	if (pgmap)
 		put_dev_pagemap(pgmap);
 }

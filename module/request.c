@@ -36,12 +36,17 @@ int request_err(struct mhp_request *req, int err, const char *fmt, ...)
 	return err;
 }
 
-/* Plain digits only: kstrtoull() would take a sign and a newline. */
+/*
+ * Plain digits only: kstrtoull() would take a sign, a newline, and a leading 0 for
+ * octal.
+ */
 static int parse_number(const char *value, u64 *out)
 {
 	size_t len = strlen(value);
 
 	if (!isdigit(value[0]) || !isxdigit(value[len - 1]))
+		return -EINVAL;
+	if (value[0] == '0' && isdigit(value[1]))
 		return -EINVAL;
 	return kstrtoull(value, 0, out);
 }

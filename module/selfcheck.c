@@ -5,6 +5,7 @@
  */
 
 #include <linux/ioport.h>
+#include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -16,12 +17,14 @@
  * struct check - a self check that runs
  * @req: takes the violations
  * @sec: the section that is looked at
+ * @again: the same section, read a second time
  * @next_start: where the extents of the section before ended
- * @present: pages of online extents, by node and zone
+ * @present: pages of online extents that came after boot, by node and zone
  */
 struct check {
 	struct mhp_request *req;
 	struct mhp_section sec;
+	struct mhp_section again;
 	u64 next_start;
 	unsigned long (*present)[MAX_NR_ZONES];
 };
@@ -66,8 +69,10 @@ static void check_subsection(struct check *check, unsigned int idx)
 	bool present = test_bit(idx, sec->present);
 	bool online = test_bit(idx, sec->online_map);
 	bool ram = test_bit(idx, sec->ram);
-	bool device = test_bit(idx, sec->device);
+	struct dev_pagemap *pgmap = get_dev_pagemap(pfn, NULL);
 
+	if (pgmap)
+		put_dev_pagemap(pgmap);
 	if (online && !present)
 		check_err(check, "section=%lu addr=%#llx: online, but not present",
 			  sec->nr, addr);
@@ -75,10 +80,10 @@ static void check_subsection(struct check *check, unsigned int idx)
 	if (online && !ram && !sec->early)
 		check_err(check, "section=%lu addr=%#llx: online, but in no extent",
 			  sec->nr, addr);
-	if ((ram || device) && !present)
-		check_err(check, "section=%lu addr=%#llx: %s, but not present",
-			  sec->nr, addr, ram ? "System RAM" : "ZONE_DEVICE");
-	if (ram && device)
+	if (ram && !present)
+		check_err(check, "section=%lu addr=%#llx: System RAM, but not present",
+			  sec->nr, addr);
+	if (ram && pgmap)
 		check_err(check, "section=%lu addr=%#llx: System RAM and ZONE_DEVICE at once",
 			  sec->nr, addr);
 	if (!!pfn_to_online_page(pfn) != online ||
@@ -129,7 +134,7 @@ static void check_memmap(struct check *check, unsigned int idx)
 	}
 }
 
-static void check_section(struct check *check)
+static void check_section_once(struct check *check)
 {
 	const struct mhp_section *sec = &check->sec;
 	unsigned int i;
@@ -143,6 +148,31 @@ static void check_section(struct check *check)
 	for (i = 0; i < SUBSECTIONS_PER_SECTION; i++) {
 		check_subsection(check, i);
 		check_memmap(check, i);
+	}
+}
+
+/*
+ * What was found of a section that changed meanwhile does not count: without the
+ * series, nothing keeps it as it is.
+ */
+static void check_section(struct check *check, unsigned long nr)
+{
+	struct mhp_request *req = check->req;
+	const unsigned long nr_before = req->nr_violations;
+	const size_t len_before = req->violations_len;
+	int tries = 10;
+
+	for (;;) {
+		mhp_read_section(nr, &check->sec);
+		check_section_once(check);
+		if (req->nr_violations == nr_before)
+			break;
+		mhp_read_section(nr, &check->again);
+		if (!memcmp(&check->sec, &check->again, sizeof(check->sec)) || !--tries)
+			break;
+		req->nr_violations = nr_before;
+		req->violations_len = len_before;
+		req->violations[len_before] = '\0';
 	}
 }
 
@@ -204,9 +234,10 @@ static void check_extent_pages(struct check *check, const struct mhp_extent *ext
 			continue;
 		if (!zone)
 			zone = page_zone(page);
-		check->present[page_to_nid(page)][page_zonenum(page)]++;
+		if (!ext->early)
+			check->present[page_to_nid(page)][page_zonenum(page)]++;
 		/* Boot memory of one extent may be of several zones. */
-		if (ext->early && strcmp(ext->zone, page_zone(page)->name))
+		if (ext->early && !strcmp(ext->zone, "none"))
 			continue;
 		if (page_zone(page) != zone || page_to_nid(page) != ext->nid ||
 		    strcmp(page_zone(page)->name, ext->zone)) {
@@ -220,9 +251,10 @@ static void check_extent_pages(struct check *check, const struct mhp_extent *ext
 				  ext->start, zone->name, pfn);
 			return;
 		}
-		if (!!PageVmemmapSelfHosted(page) != hosts) {
-			check_err(check, "extent=%#llx: page %#lx is%s marked as hosting memmap",
-				  ext->start, pfn, hosts ? " not" : "");
+		/* Others use the same flag for their pages. */
+		if (hosts && !PageVmemmapSelfHosted(page)) {
+			check_err(check, "extent=%#llx: page %#lx is not marked as hosting memmap",
+				  ext->start, pfn);
 			return;
 		}
 	}
@@ -257,18 +289,21 @@ static bool is_all_present(u64 start, u64 size)
 	return true;
 }
 
-/* System RAM that was added must have extents; what firmware keeps need not. */
+/* System RAM that was added must have extents; what firmware keeps of boot need not. */
 static int check_ram_resource(struct resource *res, void *arg)
 {
 	struct check *check = arg;
 	u64 start = res->start, end = res->end + 1;
 	struct mhp_extent ext;
 
-	if (!(res->flags & IORESOURCE_SYSRAM_DRIVER_MANAGED))
-		return 0;
 	for (; start < end; start = ext.start + ext.size) {
+		if (early_section(__pfn_to_section(PHYS_PFN(start)))) {
+			ext.start = start;
+			ext.size = PFN_PHYS((u64)SECTION_ALIGN_UP(PHYS_PFN(start) + 1)) - start;
+			continue;
+		}
 		if (!mhp_find_extent(start, 1, &ext)) {
-			check_err(check, "addr=%#llx: System RAM of a driver in /proc/iomem, but no extent",
+			check_err(check, "addr=%#llx: System RAM in /proc/iomem, but no extent",
 				  start);
 			break;
 		}
@@ -289,11 +324,12 @@ static void check_zones(struct check *check)
 
 		for (i = 0; i < MAX_NR_ZONES; i++) {
 			zone = NODE_DATA(nid)->node_zones + i;
-			/* Boot zones count as present what firmware keeps as well. */
-			if (!zone->present_early_pages &&
-			    zone->present_pages != check->present[nid][i])
-				check_err(check, "node=%d zone=%s: %lu pages present, but extents have %lu",
-					  nid, zone->name, zone->present_pages,
+			/* What firmware keeps of boot memory counts as present, too. */
+			if (zone->present_pages - zone->present_early_pages !=
+			    check->present[nid][i])
+				check_err(check, "node=%d zone=%s: %lu pages came after boot, but extents have %lu",
+					  nid, zone->name, zone->present_pages -
+					  zone->present_early_pages,
 					  check->present[nid][i]);
 			if (zone_managed_pages(zone) > zone->present_pages ||
 			    zone->present_pages > zone->spanned_pages)
@@ -334,8 +370,7 @@ static int check_all(struct check *check)
 
 	for (nr = mhp_next_section(0); !ret && nr < NR_MEM_SECTIONS;
 	     nr = mhp_next_section(nr + 1)) {
-		mhp_read_section(nr, &check->sec);
-		check_section(check);
+		check_section(check, nr);
 		ret = mhp_walk_extents(PFN_PHYS((u64)section_nr_to_pfn(nr)),
 				       PFN_PHYS((u64)PAGES_PER_SECTION),
 				       check_extent, check);

@@ -219,14 +219,15 @@ static int show_extent(const struct mhp_extent *ext, void *arg)
 		free = MHP_NA;
 		alloc = MHP_NA;
 	}
-	seq_printf(m, "extent=%lu.%u block=%lu start=%#llx end=%#llx state=%s",
+	seq_printf(m, "extent=%lu.%u block=%lu start=%#llx end=%#llx early=%d state=%s",
 		   show->block, show->nr++, show->block, ext->start,
-		   ext->start + ext->size - 1, ext->online ? "online" : "offline");
+		   ext->start + ext->size - 1, ext->early,
+		   ext->online ? "online" : "offline");
 	show_number(m, "node", ext->nid);
 	seq_printf(m, " zone=%s", ext->zone);
 	show_number(m, "group", ext->mgid);
 	seq_printf(m, " memmap=%s memmap_bytes=%llu", mhp_memmap_name(ext->memmap),
-		   PHYS_PFN(ext->size) * (u64)sizeof(struct page));
+		   ext->described * (u64)sizeof(struct page));
 	if (ext->memmap == MHP_MEMMAP_NA)
 		seq_puts(m, " hosted_bytes=n/a");
 	else
@@ -285,17 +286,17 @@ struct totals {
 };
 
 /* The node of a page that memmap is stored in */
-static unsigned int backing_node(struct totals *t, phys_addr_t phys,
-				 unsigned long described_pfn)
+static unsigned int backing_node(struct totals *t, phys_addr_t phys)
 {
 	struct page *page = mhp_online_page(PHYS_PFN(phys));
 
 	if (page)
 		return page_to_nid(page);
-	if (phys - t->ext.start < t->ext.size || mhp_find_extent(phys, 1, &t->ext))
-		return t->ext.nid < 0 ? nr_node_ids : t->ext.nid;
-	/* Not System RAM: on the device that it describes */
-	return page_to_nid(pfn_to_page(described_pfn));
+	if ((phys - t->ext.start < t->ext.size || mhp_find_extent(phys, 1, &t->ext)) &&
+	    t->ext.nid >= 0)
+		return t->ext.nid;
+	/* On a device, the struct pages of which may never be initialised */
+	return nr_node_ids;
 }
 
 static void count_subsection(struct totals *t, const struct mhp_section *sec,
@@ -307,7 +308,7 @@ static void count_subsection(struct totals *t, const struct mhp_section *sec,
 	unsigned long addr = (unsigned long)pfn_to_page(pfn);
 	unsigned long end = (unsigned long)pfn_to_page(pfn + PAGES_PER_SUBSECTION);
 	unsigned long page_size, next;
-	phys_addr_t phys;
+	phys_addr_t phys, last = 0;
 
 	if (!sec->early && !test_bit(idx, sec->present))
 		return;
@@ -321,8 +322,10 @@ static void count_subsection(struct totals *t, const struct mhp_section *sec,
 		page_size = PAGE_SIZE;
 		phys = mhp_virt_to_backing(addr, &page_size);
 		next = min(ALIGN(addr + 1, page_size), end);
-		if (phys)
-			t->bytes[backing_node(t, phys, pfn)][kind] += next - addr;
+		/* One page may stand for many, for a huge page or a device. */
+		if (phys && phys != last)
+			t->bytes[backing_node(t, phys)][kind] += next - addr;
+		last = phys;
 	}
 }
 
@@ -371,7 +374,7 @@ static void show_totals(struct seq_file *m, const struct totals *t)
 			if (kind == MHP_MEMMAP_SELF)
 				self += t->bytes[nid][kind];
 			seq_printf(m, "kind=%s", mhp_memmap_name(kind));
-			show_number(m, "node", nid == nr_node_ids ? MHP_NA : nid);
+			show_number(m, "node", nid == nr_node_ids ? MHP_NA : (long)nid);
 			seq_printf(m, " bytes=%llu\n", t->bytes[nid][kind]);
 		}
 	}

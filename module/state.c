@@ -7,6 +7,7 @@
 #include <linux/magic.h>
 #include <linux/memremap.h>
 #include <linux/mm.h>
+#include <linux/namei.h>
 #include <linux/rcupdate.h>
 #include <linux/rwsem.h>
 #include <linux/sched.h>
@@ -14,6 +15,7 @@
 #include <linux/string.h>
 
 #include "mhp_debug.h"
+#include "vmemmap.h"
 
 #ifdef MHP_SUBSECTION
 
@@ -392,6 +394,7 @@ static int walk_extent(struct memory_extent *mext, void *arg)
 		.early = mext->early,
 		.online = mext->online,
 		.nid = mext->nid,
+		.described = mext->nr_pages,
 		.mgid = mext->group ? mext->group->mgid : MHP_NOTHING,
 		.zone = mext->zone ? mext->zone->name : "none",
 		.memmap = extent_memmap(mext),
@@ -425,14 +428,25 @@ int mhp_walk_extents(u64 start, u64 size, mhp_extent_fn func, void *arg)
 
 #else
 
-/* Pages that host memmap, from the first page of a block on */
-static unsigned long count_hosting(unsigned long pfn, unsigned long end)
+/*
+ * Pages of a block that host its memmap, from its first page on, or 0. Their mark is
+ * a page flag that others use as well: what counts is where the memmap is.
+ */
+static unsigned long count_hosting(unsigned long start_pfn, unsigned long end_pfn)
 {
-	unsigned long nr = 0;
-	struct page *page;
+	unsigned long size, nr, max;
+	phys_addr_t phys;
 
-	for (; pfn < end; pfn++, nr++) {
-		page = mhp_online_page(pfn);
+	if (!mhp_online_page(start_pfn))
+		return 0;
+	phys = mhp_virt_to_backing((unsigned long)pfn_to_page(start_pfn), &size);
+	if (PHYS_PFN(phys) < start_pfn || PHYS_PFN(phys) >= end_pfn)
+		return 0;
+	max = PFN_UP((end_pfn - start_pfn) * sizeof(struct page));
+	max = ALIGN(max, pageblock_nr_pages);
+	for (nr = 0; nr < max; nr++) {
+		struct page *page = mhp_online_page(start_pfn + nr);
+
 		if (!page || !PageVmemmapSelfHosted(page))
 			break;
 	}
@@ -441,14 +455,13 @@ static unsigned long count_hosting(unsigned long pfn, unsigned long end)
 
 /*
  * Memory blocks are not exported. Each has System RAM, and nothing else does: a
- * section is part of one if it is there since boot, or was not marked as having
- * ZONE_DEVICE in it.
+ * section is part of one if it is there since boot, or is online. Whether one that
+ * is offline is System RAM or ZONE_DEVICE, sysfs knows.
  */
 static bool read_block(u64 start, u64 size, struct mhp_extent *ext)
 {
 	unsigned long pfn = PFN_DOWN(start), end = PFN_DOWN(start + size);
 	struct page *page;
-	bool found = false;
 
 	*ext = (struct mhp_extent) {
 		.start = start,
@@ -464,11 +477,12 @@ static bool read_block(u64 start, u64 size, struct mhp_extent *ext)
 		if (!present_section(ms) ||
 		    (!early_section(ms) && section_is_tainted(ms)))
 			continue;
-		found = true;
+		ext->described += PAGES_PER_SECTION;
 		ext->early |= early_section(ms);
 		ext->online |= online_section(ms);
 	}
-	if (!found)
+	if (!ext->described ||
+	    (!ext->early && !ext->online && !mhp_block_has(div64_u64(start, size), "state")))
 		return false;
 
 	if (ext->early)
@@ -479,13 +493,16 @@ static bool read_block(u64 start, u64 size, struct mhp_extent *ext)
 		page = mhp_online_page(pfn);
 		if (!page)
 			continue;
-		if (ext->nid == MHP_NA) {
+		if (!strcmp(ext->zone, "n/a")) {
 			ext->nid = page_to_nid(page);
 			ext->zone = page_zone(page)->name;
-		} else if (ext->nid != page_to_nid(page) ||
-			   ext->zone != page_zone(page)->name) {
-			ext->zone = "none";	/* more than one, as in valid_zones */
+			continue;
 		}
+		/* More than one is shown as none, as in valid_zones. */
+		if (ext->nid != page_to_nid(page))
+			ext->nid = MHP_NA;
+		if (ext->nid == MHP_NA || strcmp(ext->zone, page_zone(page)->name))
+			ext->zone = "none";
 	}
 	if (!ext->early && mhp_online_page(PFN_DOWN(start))) {
 		ext->hosted_pfn = PFN_DOWN(start);
@@ -550,6 +567,36 @@ static int parse_resource(char *line, mhp_iomem_fn func, void *arg)
 	return func(start, end, name + 3, arg);
 }
 
+/* Not what somebody has mounted there */
+static bool is_proc_iomem(struct file *file)
+{
+	struct dentry *dentry = file->f_path.dentry;
+
+	return dentry->d_sb->s_magic == PROC_SUPER_MAGIC &&
+	       IS_ROOT(dentry->d_parent) && !strcmp(dentry->d_name.name, "iomem");
+}
+
+/**
+ * mhp_block_has() - whether sysfs has a memory block, and something of it
+ * @block: number of the block
+ * @name: name of a file or link of it
+ *
+ * Context: Process context. May sleep.
+ * Return: true if there is such a file
+ */
+bool mhp_block_has(unsigned long block, const char *name)
+{
+	char text[80];
+	struct path path;
+
+	snprintf(text, sizeof(text), "/sys/devices/system/memory/memory%lu/%s",
+		 block, name);
+	if (kern_path(text, 0, &path))
+		return false;
+	path_put(&path);
+	return true;
+}
+
 /**
  * mhp_walk_iomem() - call a function for each resource of /proc/iomem
  * @func: called with the first and the last byte, and the name, of each resource,
@@ -557,7 +604,8 @@ static int parse_resource(char *line, mhp_iomem_fn func, void *arg)
  * @arg: for @func
  *
  * Names of resources cannot be had otherwise: the tree is not exported with its
- * lock, and walk_iomem_res_desc() does not pass them on.
+ * lock, and walk_iomem_res_desc() does not pass them on. The file is read in parts:
+ * where resources come and go meanwhile, one may be missed, or seen twice.
  *
  * Context: Process context, by a task with CAP_SYS_ADMIN, to whom /proc/iomem
  * tells addresses. May sleep.
@@ -575,8 +623,7 @@ int mhp_walk_iomem(mhp_iomem_fn func, void *arg)
 	file = filp_open("/proc/iomem", O_RDONLY, 0);
 	if (IS_ERR(file))
 		return PTR_ERR(file);
-	/* Not what somebody has put there */
-	if (file_inode(file)->i_sb->s_magic != PROC_SUPER_MAGIC) {
+	if (!is_proc_iomem(file)) {
 		filp_close(file, NULL);
 		return -ENOENT;
 	}

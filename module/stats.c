@@ -138,7 +138,18 @@ void mhp_stats_exit(void)
 	}
 }
 
+/* Calls that there was no room to watch */
+static int nr_missed(int i)
+{
+	return probes[i].nmissed;
+}
+
 #else
+
+static int nr_missed(int i)
+{
+	return 0;
+}
 
 void mhp_stats_init(void)
 {
@@ -170,12 +181,12 @@ int mhp_stats_show(struct seq_file *m, void *v)
 		raw_spin_unlock_irqrestore(&mhp_stats_lock, flags);
 
 		if (!op.watched) {
-			seq_printf(m, "op=%s ok=n/a failed=n/a bytes=n/a mean_ns=n/a max_ns=n/a\n",
+			seq_printf(m, "op=%s ok=n/a failed=n/a missed=n/a bytes=n/a mean_ns=n/a max_ns=n/a\n",
 				   op.name);
 			continue;
 		}
-		seq_printf(m, "op=%s ok=%llu failed=%llu bytes=%llu mean_ns=%llu max_ns=%llu\n",
-			   op.name, op.ok, op.failed, op.bytes, op.ok + op.failed ?
+		seq_printf(m, "op=%s ok=%llu failed=%llu missed=%d bytes=%llu mean_ns=%llu max_ns=%llu\n",
+			   op.name, op.ok, op.failed, nr_missed(i), op.bytes, op.ok + op.failed ?
 			   div64_u64(op.total_ns, op.ok + op.failed) : 0, op.max_ns);
 		for (err = 1; err < MAX_COUNTED; err++) {
 			if (op.errors[err])

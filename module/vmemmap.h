@@ -38,8 +38,8 @@ static inline phys_addr_t mhp_virt_to_backing(unsigned long addr,
 	pgd_t *pgd = mhp_kernel_pgd(addr);
 	p4d_t *p4d;
 	pud_t *pud;
-	pmd_t *pmd;
-	pte_t *pte;
+	pmd_t *pmdp, pmd;
+	pte_t pte;
 
 	if (pgd_none(*pgd))
 		return 0;
@@ -49,18 +49,20 @@ static inline phys_addr_t mhp_virt_to_backing(unsigned long addr,
 	pud = pud_offset(p4d, addr);
 	if (pud_none(*pud) || pud_leaf(*pud))
 		return 0;
-	pmd = pmd_offset(pud, addr);
-	if (pmd_none(*pmd))
+	/* hugetlb may put a table in place of a leaf meanwhile. */
+	pmdp = pmd_offset(pud, addr);
+	pmd = pmdp_get(pmdp);
+	if (pmd_none(pmd))
 		return 0;
-	if (pmd_leaf(*pmd)) {
+	if (pmd_leaf(pmd)) {
 		*page_size = PMD_SIZE;
-		return PFN_PHYS(pmd_pfn(*pmd)) + (addr & ~PMD_MASK);
+		return PFN_PHYS(pmd_pfn(pmd)) + (addr & ~PMD_MASK);
 	}
-	pte = pte_offset_kernel(pmd, addr);
-	if (!pte_present(*pte))
+	pte = ptep_get(pte_offset_kernel(&pmd, addr));
+	if (!pte_present(pte))
 		return 0;
 	*page_size = PAGE_SIZE;
-	return PFN_PHYS(pte_pfn(*pte)) + offset_in_page(addr);
+	return PFN_PHYS(pte_pfn(pte)) + offset_in_page(addr);
 }
 
 #endif /* _MHP_VMEMMAP_H */

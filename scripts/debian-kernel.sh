@@ -58,8 +58,10 @@ dkms_install() {
 	case $source in
 	*.xz) xz -dc "$source" ;;
 	*.zst) zstd -dcq "$source" ;;
+	'') die "DKMS has installed no module" ;;
 	*) cat "$source" ;;
-	esac >"$out/mhp_debug.ko"
+	esac >"$out/mhp_debug.ko.new"
+	mv "$out/mhp_debug.ko.new" "$out/mhp_debug.ko"
 }
 
 case ${1:-} in

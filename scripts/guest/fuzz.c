@@ -109,7 +109,10 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	count = strtoul(argv[2], NULL, 0);
-	state = strtoul(argv[3], NULL, 0) | 1;
+	/* Seeds that are close to one another must not begin alike. */
+	state = (strtoul(argv[3], NULL, 0) + 1) * 0x9e3779b97f4a7c15UL;
+	for (i = 0; i < 16; i++)
+		rnd(2);
 	every = strtoul(argv[4], NULL, 0);
 
 	for (i = 0; i < count; i++) {

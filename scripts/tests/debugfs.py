@@ -30,7 +30,7 @@ LINES = {
                  r'memmap=(?:none|(?:n/a|boot|regular|self|zone_device)'
                  r'(?:\+(?:regular|self|zone_device))*)'],
     'blocks': [rf'block={NUM} start={HEX} end={HEX} state=(?:online|offline) extents=(?:{NUM}|{NA})',
-               rf'extent={NUM}\.{NUM} block={NUM} start={HEX} end={HEX} state=(?:online|offline) '
+               rf'extent={NUM}\.{NUM} block={NUM} start={HEX} end={HEX} early=[01] state=(?:online|offline) '
                rf'node=(?:{NUM}|{NA}) zone=(?:\w+|{NA}) group=(?:{NUM}|none|{NA}) '
                rf'memmap=(?:boot|regular|self|{NA}) memmap_bytes={NUM} hosted_bytes=(?:{NUM}|{NA}) '
                rf'altmap_free=(?:{NUM}|none|{NA}) altmap_alloc=(?:{NUM}|none|{NA})'],
@@ -39,7 +39,7 @@ LINES = {
                rf'waste_bytes=(?:{NUM}|{NA})'],
     'map': [r'# .{1,78}', r'0x[0-9a-f]{13} [BbOoMmD.]{64}', rf'\* {NUM} more like this, {NUM} MiB',
             rf'- nothing for {NUM} MiB'],
-    'stats': [rf'op=(?:add|remove|online|offline) ok={NUM} failed={NUM} bytes={NUM} '
+    'stats': [rf'op=(?:add|remove|online|offline) ok={NUM} failed={NUM} missed={NUM} bytes={NUM} '
               rf'mean_ns={NUM} max_ns={NUM}',
               rf'op=(?:add|remove|online|offline) errno=(?:-{NUM}|other) failed={NUM}'],
     'last_error': [rf'knob=\w+ errno=-{NUM} reason=".*" request=".*"', rf'violations={NUM}',
@@ -180,19 +180,20 @@ def check_memory(g, extents):
 
 
 def check_memmap(lines, sections, extents, device_bytes):
-    """Sums by kind, from what describes what."""
+    """Sums by kind and node, from what describes what. device_bytes: ZONE_DEVICE, by
+    the node of its memmap, "n/a" for a device that hosts it."""
     found = records(lines)
-    seen = {}
-    for r in found[:-1]:
-        seen[r['kind']] = seen.get(r['kind'], 0) + int(r['bytes'])
+    seen = {(r['kind'], r['node']): int(r['bytes']) for r in found[:-1]}
     early = {r['section'] for r in sections if r['kind'] == 'early'}
-    want = {'boot': len(early) * SECTION // PAGE * STRUCT_PAGE}
+    want = {('boot', '0'): len(early) * SECTION // PAGE * STRUCT_PAGE}
     for r in extents:
         if str(int(r['start'], 16) // SECTION) not in early:
-            want[r['memmap']] = want.get(r['memmap'], 0) + int(r['memmap_bytes'])
-    if device_bytes:
-        want['zone_device'] = device_bytes // PAGE * STRUCT_PAGE
-    expect('bytes of memmap by kind', seen, want)
+            # Regular memmap comes from where there is boot memory.
+            key = r['memmap'], r['node'] if r['memmap'] == 'self' else '0'
+            want[key] = want.get(key, 0) + int(r['memmap_bytes'])
+    for node, size in device_bytes.items():
+        want['zone_device', node] = size // PAGE * STRUCT_PAGE
+    expect('bytes of memmap by kind and node', seen, want)
     expect('sum of memmap', int(found[-1]['bytes']), sum(want.values()))
     expect('memory described', int(found[-1]['described_bytes']),
            sum(want.values()) // STRUCT_PAGE * PAGE)
@@ -224,6 +225,8 @@ def debugfs_agrees_with_all_else(t):
         knob_ok(g, 'add', f'start={h(HIDDEN + 8 * MIB)} size=4M online=kernel node=1')
         knob_ok(g, 'add', f'start={h(HIDDEN + 12 * MIB)} size=2M memmap=regular')
         g.mod_ok(f'device {h(HIDDEN + 16 * MIB)} {h(4 * MIB)}')
+        # A device that hosts its memmap behind what it keeps for itself
+        g.mod_ok(f'device {h(HIDDEN + 512 * MIB)} {h(SECTION)} 512 1024')
         knob_ok(g, 'add', f'start={h(HIDDEN + SECTION)} size=256M memmap=self')
         state = read_all(g)
 
@@ -234,12 +237,13 @@ def debugfs_agrees_with_all_else(t):
                                ('subsection', 'pageblock', 'section')], [GRANULE, GRANULE, SECTION])
         sections = check_sections(g, state['sections'])
         device = {r['start']: bits(r['zone_device']) for r in sections if bits(r['zone_device'])}
-        expect('ZONE_DEVICE', device, {h(HIDDEN): {8, 9}})
+        expect('ZONE_DEVICE', device,
+               {h(HIDDEN): {8, 9}, h(HIDDEN + 512 * MIB): set(range(64))})
         expect('memmap of the mixed section', next(
             r['memmap'] for r in sections if r['start'] == h(HIDDEN)), 'regular+self+zone_device')
         extents = check_blocks(g, state['blocks'])
         check_memory(g, extents)
-        check_memmap(state['memmap'], sections, extents, 4 * MIB)
+        check_memmap(state['memmap'], sections, extents, {'0': 4 * MIB, 'n/a': SECTION})
 
         row = next(line for line in state['map'] if line.startswith(f'0x{HIDDEN:013x}'))
         expect('the mixed row', row.split()[1], 'mOO.OOo.DD' + '.' * 54)
@@ -255,17 +259,17 @@ def debugfs_agrees_with_all_else(t):
 
         check_pfn(g, HIDDEN + PAGE, {
             'pfn': h((HIDDEN + PAGE) // PAGE), 'section': str(HIDDEN // SECTION), 'subsection': '0',
-            'valid': '1', 'online': '1', 'zone': 'Movable', 'node': '0', 'self_hosted': '1',
+            'valid': '1', 'online': '1', 'zone': 'Movable', 'node': '0', 'hosts_memmap': '1',
             'extent': f'{h(HIDDEN)}-{h(HIDDEN + 6 * MIB - 1)}', 'memmap_kind': 'self',
             'memmap_in': f'{h(HIDDEN)}-{h(HIDDEN + 6 * MIB - 1)}',
             'memmap': f'0x{HIDDEN + STRUCT_PAGE:016x}'})
         check_pfn(g, HIDDEN + 8 * MIB, {'online': '1', 'zone': 'Normal', 'node': '1',
-                                        'memmap_kind': 'regular', 'self_hosted': '0'})
+                                        'memmap_kind': 'regular', 'hosts_memmap': '0'})
         check_pfn(g, HIDDEN + 12 * MIB, {'online': '0', 'valid': '1', 'flags': 'n/a',
                                          'extent': f'{h(HIDDEN + 12 * MIB)}-{h(HIDDEN + 14 * MIB - 1)}'})
         check_pfn(g, HIDDEN + 14 * MIB, {'online': '0', 'valid': '0', 'extent': 'none',
                                          'memmap': 'none', 'memmap_kind': 'none'})
-        seen = check_pfn(g, HIDDEN + 16 * MIB, {'zone_device': '1', 'zone': 'Device',
+        seen = check_pfn(g, HIDDEN + 16 * MIB, {'zone_device': '1', 'zone': 'n/a',
                                                 'memmap_kind': 'zone_device', 'extent': 'none'})
         lines = g.mod_ok(f'backing {h(HIDDEN + 16 * MIB)} {h(GRANULE)}')
         expect('memmap of the device', int(seen['memmap'], 16),
@@ -277,7 +281,11 @@ def debugfs_agrees_with_all_else(t):
         expect('offlines', [ops[k]['ok'] for k in ('offline', 'remove')], ['0', '0'])
         selfcheck(g)
         expect('last_error', g.read(f'{MHP}/last_error'), '')
-        g.mod_ok(f'undevice {h(HIDDEN + 16 * MIB)}')
+        # What a device keeps for itself has struct pages that nobody initialises.
+        check_pfn(g, HIDDEN + 512 * MIB, {'zone_device': '1', 'valid': '1', 'node': 'n/a',
+                                         'memmap_kind': 'zone_device'})
+        for at in (16, 512):
+            g.mod_ok(f'undevice {h(HIDDEN + at * MIB)}')
         selfcheck(g)
 
 
@@ -328,6 +336,7 @@ BAD = (
     ('add', f'start={h(A)} size=-2097152', 'EINVAL', 'cannot be understood'),
     ('add', f'start={h(A)} size=+2097152', 'EINVAL', 'cannot be understood'),
     ('add', f'start={h(A)} size=2.0M', 'EINVAL', 'cannot be understood'),
+    ('add', f'start={h(A)} size=010000000', 'EINVAL', 'cannot be understood'),
     ('add', f'start={h(A)} size=0', 'EINVAL', 'size is 0'),
     ('add', f'start={h(A)} size=1M', 'EINVAL', 'not aligned'),
     ('add', f'start={h(A + PAGE)} size=2M', 'EINVAL', 'not aligned'),
@@ -495,6 +504,7 @@ def debugfs_selfcheck_finds(t):
         g.auto_online('offline')
         knob_ok(g, 'add', f'start={h(HIDDEN)} size=4M memmap=self online=movable')
         knob_ok(g, 'add', f'start={h(HIDDEN + 4 * MIB)} size=4M')
+        knob_ok(g, 'add', f'start={h(HIDDEN + 8 * MIB)} size=4M memmap=self')
         g.auto_online('online')
         g.plug('d0', 134 * MIB)
         selfcheck(g)
@@ -507,7 +517,9 @@ def debugfs_selfcheck_finds(t):
                                 ('present', HIDDEN + 4 * MIB, 'System RAM, but not present'),
                                 ('present', hole, 'memmap is not mapped'),
                                 ('hosting', HIDDEN, 'not marked as hosting memmap'),
-                                ('hosting', HIDDEN + MIB, 'is marked as hosting memmap')):
+                                ('zone', HIDDEN + MIB, 'but page 0x40100 has node 0 zone'),
+                                ('count', HIDDEN, 'pages came after boot, but extents'),
+                                ('memmap', HIDDEN + 8 * MIB, 'not in its extent')):
             g.mod_ok(f'corrupt {what} {h(at)}')
             error = knob(g, 'selfcheck', '1')
             text = g.read(f'{MHP}/last_error')
@@ -610,9 +622,9 @@ def debugfs_while_hotplug_runs(t):
 VALID = {
     'add': [f'start={h(HIDDEN)} size=2M online=movable', f'start={h(HIDDEN + 4 * MIB)} size=4M',
             f'start={h(HIDDEN + SECTION)} size=130M node=0 memmap=self online=movable'],
-    'remove': [f'start={h(HIDDEN)} size=2M', f'start={h(HIDDEN + 4 * MIB)} size=4M'],
     'online': [f'start={h(HIDDEN)} size=2M', f'start={h(HIDDEN + 4 * MIB)} size=4M online=movable'],
     'offline': [f'start={h(HIDDEN)} size=2M', f'start={h(HIDDEN + SECTION)} size=130M'],
+    'remove': [f'start={h(HIDDEN)} size=2M', f'start={h(HIDDEN + 4 * MIB)} size=4M'],
     'offline_and_remove': [f'start={h(HIDDEN)} size=2M', f'start={h(HIDDEN + 4 * MIB)} size=4M',
                            f'start={h(HIDDEN + SECTION)} size=130M'],
     'pfn': [f'phys={h(HIDDEN)}', 'pfn=0x100', '4096'],
@@ -629,6 +641,11 @@ def debugfs_fuzz(t):
                  share=[helper('fuzz')], debugfs=True) as g:
         g.auto_online('offline')
         for n, (name, requests) in enumerate(VALID.items()):
+            # Something to work on: online for who takes it offline, and so on
+            for r in VALID['add'] if name != 'add' else ():
+                for step in ('add', 'offline' if name in ('online', 'remove') else 'online'):
+                    words = r if step == 'add' else ' '.join(r.split()[:2])
+                    knob(g, step, words)
             seed = t.seed * 8 + n
             t.note(f'fuzz {name} {FUZZED} {seed}')
             words = ' '.join(f"'{r}'" for r in requests)
@@ -637,6 +654,8 @@ def debugfs_fuzz(t):
             t.note(f'{name}: ' + ' '.join(out.split()))
             m = re.match(r'writes=(\d+) taken=(\d+)', out)
             expect(f'writes to {name}', int(m[1]), FUZZED)
+            # Somebody must get through, but to the self check.
+            expect_between(f'writes that {name} took', int(m[2]), name != 'selfcheck', FUZZED // 2)
             expect_between(f'writes to {name} refused as invalid (of {counts})',
                            int(re.search(r'errno=22 refused=(\d+)', out)[1]),
                            FUZZED * 3 // 4 if name != 'pfn' else FUZZED // 2, FUZZED)
@@ -691,7 +710,7 @@ def use_on_stock(g):
     expect('online', g.state(HIDDEN // SECTION, 'online_movable'), None)
     sections = check_on_stock(g)
     expect('memmaps', [r['memmap'] for r in sections[len(before):]], ['self', 'n/a'])
-    seen = check_pfn(g, HIDDEN, {'online': '1', 'zone': 'Movable', 'self_hosted': '1',
+    seen = check_pfn(g, HIDDEN, {'online': '1', 'zone': 'Movable', 'hosts_memmap': '1',
                                  'memmap_kind': 'self', 'memmap': f'0x{HIDDEN:016x}'})
     expect('its extent is its block', seen['extent'], f'{h(HIDDEN)}-{h(HIDDEN + SECTION - 1)}')
     check_pfn(g, HIDDEN + SECTION, {'online': '0', 'valid': '1', 'memmap': 'n/a'})
@@ -737,10 +756,16 @@ def debugfs_on_debian_kernel(t):
 @case()
 def debugfs_mhp_map(t):
     """scripts/mhp-map draws text and SVG from a saved copy, and refuses what is none."""
-    with t.guest(mem='2G', cmdline='mem=1G memory_hotplug.memmap_on_memory=1', debugfs=True) as g:
+    with t.guest(mem='2G', cmdline='mem=960M memory_hotplug.memmap_on_memory=1',
+                 debugfs=True) as g:
         g.auto_online('online_movable')
         g.plug('d0', 134 * MIB)
+        # Boot memory ends within a section: what follows shares its memmap.
+        knob_ok(g, 'add', f'start={h(960 * MIB)} size=6M memmap=self')
         state = read_all(g)
+        selfcheck(g)
+    row = next(line for line in state['map'] if line.startswith('0x0000038000000'))
+    expect('the row in which boot memory ends', row.split()[1], 'B' * 32 + 'OOO' + '.' * 29)
     tool = os.path.join(TOP, 'scripts', 'mhp-map')
 
     def run(*args, text=None):

@@ -506,7 +506,8 @@ def memmap_every_allocation_fails(t):
         only_alloc_stacks(g)
 
 
-@case()
+# Huge pages that fill all memory leave a debug kernel too little for itself.
+@case(flavours=('patched',))
 def memmap_is_not_optimized(t):
     """I8: hugetlb gives back memmap of huge pages, but no page of self-hosted memmap."""
     for mode, given in (('N', True), ('Y', False)):
@@ -522,7 +523,7 @@ def memmap_is_not_optimized(t):
             before = memmap_pages()
             got = huge_pages(g, 2048, 200)
             # More than boot memory has room for
-            expect_between('huge pages', got, 150 if g.debug else 180, 200)
+            expect_between('huge pages', got, 180, 200)
             after = memmap_pages()
             for name, wanted in (('nr_memmap_pages', given), ('nr_memmap_boot_pages', True)):
                 expect(f'memmap_on_memory={mode}: {name} was given back, {before} {after}',

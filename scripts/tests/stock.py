@@ -217,8 +217,9 @@ def compare(t, what, ours, stock, ignore=()):
         ignore = (*ignore, *DEBUG_DIFFERS)
 
     def lines(text):
-        return [line for line in text if not any(re.search(i, line.split(': ', 1)[-1])
-                                                 for i in ignore)]
+        return [line for line in text
+                if not any(re.search(i, part) for i in ignore
+                           for part in (line, line.split(': ', 1)[-1]))]
 
     expect(f'{what}: steps', [s for s, _ in ours], [s for s, _ in stock])
     problems = []

@@ -62,10 +62,12 @@
  *   undevice START                memunmap_pages()
  *
  * Failure:
- *   corrupt online|present|hosting START
- *                                 turn around the bit of the sub-section in the
- *                                 online map or the present map, or what marks
- *                                 the page as hosting memmap; again puts it back
+ *   corrupt WHAT START            turn around a bit of what belongs to the page;
+ *                                 the same again puts it back. WHAT: online or
+ *                                 present (the map of its section), hosting (its
+ *                                 mark), zone (of the page), count (the zone's
+ *                                 present pages), memmap (where the page table
+ *                                 says that its memmap is)
  *   veto START ERRNO              refuse, as a memory notifier, that memory that
  *                                 includes START goes online or offline; 0 ends it
  */
@@ -651,28 +653,49 @@ static int do_veto(struct mhp_test_cmd *cmd)
 	return 0;
 }
 
+/* Have the memmap of offline memory 128 MiB from where it is. */
+static int move_memmap(struct page *page)
+{
+	unsigned long addr = (unsigned long)page;
+	pmd_t *pmd = pmd_offset(pud_offset(p4d_offset(mhp_kernel_pgd(addr), addr),
+					   addr), addr);
+	pte_t *pte;
+
+	if (pmd_none(*pmd) || pmd_leaf(*pmd))
+		return -ENXIO;
+	pte = pte_offset_kernel(pmd, addr);
+	set_pte(pte, __pte(pte_val(*pte) ^ SZ_128M));
+	return 0;
+}
+
 /* What nobody would do: for a test of what finds it. */
 static int do_corrupt(struct mhp_test_cmd *cmd)
 {
 	unsigned long pfn = PFN_DOWN(cmd->args[2]);
 	struct mem_section *ms = __pfn_to_section(pfn);
 	unsigned long bit = subsection_map_index(pfn);
+	const char *what = cmd->words[1];
 	struct page *page;
 
 	if (!present_section(ms))
 		return -ENXIO;
-	if (!strcmp(cmd->words[1], "online")) {
+	page = pfn_to_online_page(pfn);
+	if (!strcmp(what, "online"))
 		change_bit(bit, ms->usage->online_map);
-	} else if (!strcmp(cmd->words[1], "present")) {
+	else if (!strcmp(what, "present"))
 		change_bit(bit, ms->usage->subsection_map);
-	} else if (!strcmp(cmd->words[1], "hosting")) {
-		page = pfn_to_online_page(pfn);
-		if (!page)
-			return -ENXIO;
+	else if (!strcmp(what, "memmap"))
+		return page ? -EBUSY : move_memmap(pfn_to_page(pfn));
+	else if (!page)
+		return -ENXIO;
+	else if (!strcmp(what, "hosting"))
 		change_bit(PG_vmemmap_self_hosted, &page->flags);
-	} else {
+	else if (!strcmp(what, "zone"))
+		page->flags ^= 1UL << ZONES_PGSHIFT;
+	else if (!strcmp(what, "count"))
+		page_zone(page)->present_pages ^= 1;
+	else
 		return -EINVAL;
-	}
 	return 0;
 }
 

@@ -25,7 +25,7 @@ endif
 help: ## list the targets
 	@echo 'Targets:'
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1 \2/p' $(MAKEFILE_LIST) | \
-		awk '{ t = $$1; $$1 = ""; printf "  %-14s%s\n", t, $$0 }'
+		awk '{ t = $$1; $$1 = ""; printf "  %-15s%s\n", t, $$0 }'
 	@echo 'Variables:'
 	@echo '  BASE=6.12      kernel to build: patches/BASE, Debian'"'"'s linux-source-BASE'
 	@echo '  KDIR=          use this source tree instead of the Debian package'
@@ -57,6 +57,20 @@ measure: kernel-test kernel-arm64 ## print the results tables: usable MiB, memma
 module: kernel ## build the companion module for that kernel: mhp_debug.ko
 	@scripts/module.sh module build/$(images)/$(FLAVOUR)
 
+kunit: deps ## run the KUnit suites built in, by the kernel's own kunit.py
+	@scripts/kernel.sh tree
+	@scripts/kunit.sh run $(CASES)
+
+kunit-module: kernel-test ## run them as a module, in a guest next to real devices
+	@BASE=$(where) scripts/test.py kunit_as_module
+
+kunit-mutants: deps ## break the series on purpose, and show that the suites notice
+	@scripts/kernel.sh tree
+	@scripts/kunit.sh mutants $(CASES)
+
+kunit-install: ## put them into your own kernel tree: make kunit-install KDIR=<tree>
+	@scripts/kunit.sh install $(KDIR)
+
 shell: kernel ## interactive guest on this terminal
 	@scripts/guest.py shell build/$(images)/$(FLAVOUR)/vmlinuz
 
@@ -76,6 +90,7 @@ kernel-others: kernel-test
 	@FLAVOUR=debug scripts/kernel.sh build
 	@scripts/deps.sh debian
 	@scripts/debian-kernel.sh
+	@scripts/kunit.sh build
 
 # Only the cases for 64 KiB pages compare with stock.
 kernel-arm64:
@@ -110,11 +125,11 @@ deps: ## install the Debian packages that are missing, or say which
 	@scripts/deps.sh
 
 clean: ## remove objects, images and logs; keep the source trees
-	rm -rf build/log build/*/stock build/*/patched build/*/debug build/*/arm64-* \
+	rm -rf build/log build/*/kunit build/*/stock build/*/patched build/*/debug build/*/arm64-* \
 		build/*/compile-check build/debian-* build/guest build/initramfs*.cpio* build/accel
 
 distclean: ## remove all of build/, the work tree with its commits included
 	rm -rf build
 
-.PHONY: help run test test-debug test-long measure module shell kernel kernel-both kernel-test \
+.PHONY: help run test test-debug test-long measure module kunit kunit-module kunit-mutants kunit-install shell kernel kernel-both kernel-test \
 	kernel-others kernel-arm64 tree patches apply check compile-check bisect deps clean distclean

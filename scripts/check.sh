@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # check.sh: checkpatch --strict, sparse, kernel-doc, shellcheck, MAINTAINERS, for
-# the series and the companion module.
+# the series, the companion module and the KUnit suites.
 # What stock has already is not counted against the series.
 
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -89,14 +89,14 @@ if [ "${#docs[@]}" -gt 0 ]; then
 fi
 
 # --- companion module ------------------------------------------------------
-(cd "$work" && perl "$tree/scripts/checkpatch.pl" --root="$tree" "${checkpatch[@]}" -f "$top"/module/*.[ch]) |
+(cd "$work" && perl "$tree/scripts/checkpatch.pl" --root="$tree" "${checkpatch[@]}" -f "$top"/{module,kunit}/*.[ch]) |
 	sed "s|^$top/||" >"$work/module-style" || true
 cat "$work/module-style"
-result "$([ ! -s "$work/module-style" ]; echo $?)" "checkpatch --strict, companion module"
+result "$([ ! -s "$work/module-style" ]; echo $?)" "checkpatch --strict, companion module and KUnit suites"
 
-perl "$tree/scripts/kernel-doc" -none -Wall "$top"/module/*.[ch] >"$work/module-doc" 2>&1 || true
+perl "$tree/scripts/kernel-doc" -none -Wall "$top"/{module,kunit}/*.[ch] >"$work/module-doc" 2>&1 || true
 cat "$work/module-doc"
-result "$([ ! -s "$work/module-doc" ]; echo $?)" "kernel-doc -Wall, companion module"
+result "$([ ! -s "$work/module-doc" ]; echo $?)" "kernel-doc -Wall, companion module and KUnit suites"
 
 for f in stock patched; do
 	cp -r "$top/module" "$work/module-$f"
@@ -106,6 +106,13 @@ for f in stock patched; do
 	if [ -s "$work/module-build" ]; then cat "$work/module-build"; n=1; fi
 	result "$n" "W=1 and sparse, companion module, $f"
 done
+cp -r "$top/kunit" "$work/kunit"
+cp "$top"/module/{vmemmap,probe}.h "$work/kunit/"
+n=0
+make -s -C "$bdir/patched/obj" ARCH="$ARCH" LOCALVERSION= W=1 C=2 M="$work/kunit" modules \
+	>"$work/kunit-build" 2>&1 || n=1
+if [ -s "$work/kunit-build" ]; then cat "$work/kunit-build"; n=1; fi
+result "$n" "W=1 and sparse, KUnit suites"
 
 # --- this repository ------------------------------------------------------
 cd "$top"

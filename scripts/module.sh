@@ -11,7 +11,9 @@
 [ $# -eq 2 ] || die "usage: module.sh SOURCE KERNEL"
 src=$1
 kernel=$(cd "$2" && pwd)
-name=$(sed -n 's/^obj-m := \(.*\)\.o$/\1/p' "$src/Kbuild")
+makefile=$src/Kbuild
+[ -f "$makefile" ] || makefile=$src/Makefile
+name=$(sed -n 's/^obj-.* [:+]= \(.*\)\.o$/\1/p' "$makefile")
 [ -n "$name" ] || die "$src: no module"
 [ -f "$kernel/obj/Module.symvers" ] || die "$(rel "$kernel"): no kernel was built there"
 out=$kernel/$name
@@ -23,7 +25,7 @@ fi
 mkdir -p "$out"
 exec 9>"$out/.lock"
 flock 9
-for f in "$src"/Kbuild "$src"/*.[ch] "$top/module/vmemmap.h"; do
+for f in "$makefile" "$src"/*.[ch] "$top"/module/{vmemmap,probe}.h; do
 	cmp -s "$f" "$out/${f##*/}" || cp "$f" "$out/"
 done
 make -C "$kernel/obj" "${args[@]}" LOCALVERSION= M="$out" modules >"$out/build.log" 2>&1 || {

@@ -127,8 +127,10 @@ CROSS = {'x86_64': '', 'arm64': 'aarch64-linux-gnu-'}
 
 
 def module(base, flavour, name='mhp_test'):
-    """A module for a flavour: the companion module, or one of scripts/guest."""
-    source = os.path.join(TOP, 'module') if name == 'mhp_debug' else os.path.join(SOURCES, name)
+    """A module for a flavour: the companion module, the KUnit suites, or one of
+    scripts/guest."""
+    source = os.path.join(TOP, {'mhp_debug': 'module', 'mhp_kunit': 'kunit'}.get(name) or
+                          os.path.join('scripts', 'guest', name))
     done = subprocess.run([os.path.join(TOP, 'scripts', 'module.sh'), source,
                            os.path.join(BUILD, base, flavour)], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, check=False)
@@ -377,6 +379,8 @@ class Test:
         self.machines = []
         self.notes = []
         self.out = out
+        # How many tests passed and failed in it, for a case that is many; or None
+        self.counted = None
         self.have = have
 
     def image(self, flavour):

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the suites share: spare memory, snapshots of what hotplug must leave as it was,
+ * and a notifier that refuses.
+ *
+ * A case may add what it likes within the spare memory: mhp_fixture_exit() removes it.
+ */
+#ifndef _MHP_KUNIT_FIXTURE_H
+#define _MHP_KUNIT_FIXTURE_H
+
+#include <kunit/test.h>
+#include <linux/memory.h>
+#include <linux/memory_hotplug.h>
+#include <linux/mmzone.h>
+#include <linux/types.h>
+
+#define MHP_KUNIT_NODES		2
+
+/**
+ * struct mhp_zone_snapshot - what a zone must get back to
+ * @start_pfn: zone_start_pfn, or 0 if it spans nothing
+ * @spanned: pages
+ * @present: pages
+ * @early: pages present since boot
+ * @managed: pages
+ */
+struct mhp_zone_snapshot {
+	unsigned long start_pfn;
+	unsigned long spanned;
+	unsigned long present;
+	unsigned long early;
+	unsigned long managed;
+};
+
+/**
+ * struct mhp_snapshot - what memory hotplug must leave as it found it
+ * @zones: of each node
+ * @node_present: pages of each node
+ * @totalram: pages
+ * @ram_bytes: System RAM in the resource tree
+ * @extents: memory extents
+ * @online: of these, online
+ * @sections: present sections of the spare memory
+ */
+struct mhp_snapshot {
+	struct mhp_zone_snapshot zones[MHP_KUNIT_NODES][MAX_NR_ZONES];
+	unsigned long node_present[MHP_KUNIT_NODES];
+	unsigned long totalram;
+	u64 ram_bytes;
+	unsigned long extents;
+	unsigned long online;
+	unsigned long sections;
+};
+
+u64 mhp_spare_start(struct kunit *test);
+u64 mhp_spare_size(void);
+void mhp_take_snapshot(struct kunit *test, struct mhp_snapshot *snap);
+void mhp_expect_snapshot(struct kunit *test, const struct mhp_snapshot *snap,
+			 const char *when);
+int mhp_fixture_init(struct kunit *test);
+void mhp_fixture_exit(struct kunit *test);
+void mhp_must_add(struct kunit *test, int nid, u64 start, u64 size, mhp_t flags);
+void mhp_must_remove(struct kunit *test, u64 start, u64 size);
+void mhp_must_add_device(struct kunit *test, u64 start, u64 size);
+void mhp_must_remove_device(struct kunit *test, u64 start);
+int mhp_online(u64 start, u64 size, enum mmop type);
+int mhp_offline(u64 start, u64 size);
+void mhp_expect_online(struct kunit *test, u64 start, u64 size, int nid,
+		       enum zone_type zone);
+void mhp_expect_offline(struct kunit *test, u64 start, u64 size);
+void mhp_expect_hole(struct kunit *test, u64 start, u64 size);
+void mhp_veto(struct kunit *test, unsigned long action, unsigned int nth, int err);
+unsigned int mhp_veto_calls(void);
+
+extern struct kunit_suite mhp_subsection_suite;
+extern struct kunit_suite mhp_range_suite;
+extern struct kunit_suite mhp_extent_suite;
+extern struct kunit_suite mhp_online_suite;
+extern struct kunit_suite mhp_memmap_suite;
+extern struct kunit_suite mhp_zone_device_suite;
+
+#endif /* _MHP_KUNIT_FIXTURE_H */

@@ -1,0 +1,119 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# kunit.sh build|run [ARGUMENT...]: the KUnit suites by the kernel's own kunit.py, in a
+# tree with the series. ARGUMENTs go to kunit.py, such as names of cases.
+# kunit.sh install KDIR: put the suites into a kernel tree that has the series.
+# kunit.sh mutants [NAME...]: break the series on purpose, one kunit/mutants/*.patch
+# after the other, and show that the suite it is named after notices.
+
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+src=$bdir/kunit-src
+obj=$bdir/kunit
+
+# The suites become mm/mhp_kunit/ of a kernel tree.
+install_suites() {
+	local to=$1/mm/mhp_kunit f
+	[ -f "$1/mm/Kconfig.debug" ] || die "$1 is no kernel source tree"
+	grep -q mhp_granule_bytes "$1/include/linux/memory_hotplug.h" ||
+		die "$1 does not have the series: run 'make apply KDIR=$1' first"
+	mkdir -p "$to"
+	for f in "$top"/kunit/{Kconfig,Makefile,*.[ch]} "$top"/module/{probe,vmemmap}.h; do
+		cmp -s "$f" "$to/${f##*/}" || cp "$f" "$to/"
+	done
+	grep -q mhp_kunit "$1/mm/Makefile" ||
+		printf 'obj-%s += mhp_kunit/\n' "\$(CONFIG_MHP_KUNIT_TEST)" >>"$1/mm/Makefile"
+	grep -q mhp_kunit "$1/mm/Kconfig.debug" ||
+		echo 'source "mm/mhp_kunit/Kconfig"' >>"$1/mm/Kconfig.debug"
+}
+
+# A checkout of what the series' branch has, beside the tree that is worked in
+update_source() {
+	local head
+	head=$(git -C "$tree" rev-parse series)
+	if [ ! -f "$src/Makefile" ]; then
+		need_disk 3 "a tree for the KUnit suites"
+		rm -rf "$src"
+		git -C "$tree" worktree prune
+		git -C "$tree" worktree add -q --detach "$src" series
+	elif [ "$(git -C "$src" rev-parse HEAD)" != "$head" ]; then
+		git -C "$src" checkout -q -- mm/Makefile mm/Kconfig.debug
+		git -C "$src" checkout -q --detach "$head"
+	fi
+	install_suites "$src"
+}
+
+kunit_py() {
+	local verb=$1
+	shift
+	(cd "$src" && ./tools/testing/kunit/kunit.py "$verb" --build_dir="$obj" \
+		--kunitconfig="$top/kunit/.kunitconfig" --arch=x86_64 \
+		--qemu_config="$top/kunit/qemu_x86_64.py" "$@")
+}
+
+# One mutant: its suite must not pass, and must have begun to run.
+try_mutant() {
+	local patch=$1 name suite log
+	name=$(basename "$patch" .patch)
+	suite=${name%%-*}
+	log=$logdir/$where-mutant-$name.log
+	git -C "$src" apply "$patch"
+	trap 'git -C "$src" apply -R "$patch"' RETURN
+	if ! "$0" _build >"$log" 2>&1; then
+		say "not ok $name: does not build (log: $(rel "$log"))"
+		return 1
+	fi
+	if kunit_py exec --timeout=300 "$suite" >>"$log" 2>&1; then
+		say "not ok $name: $suite passes (log: $(rel "$log"))"
+		return 1
+	fi
+	grep -q "Subtest: $suite\|= $suite (" "$log" || {
+		say "not ok $name: $suite has not run (log: $(rel "$log"))"
+		return 1
+	}
+	say "ok $name: $suite fails: $(head -n 1 "$patch")"
+}
+
+mutants() {
+	local patch n=0 bad=0 list=()
+	for patch in "$top"/kunit/mutants/*.patch; do
+		[ $# -eq 0 ] || [[ " $* " == *" $(basename "$patch" .patch) "* ]] || continue
+		list+=("$patch")
+	done
+	[ "${#list[@]}" -gt 0 ] || die "no such mutant: $*"
+	for patch in "${list[@]}"; do
+		n=$((n + 1))
+		try_mutant "$patch" || bad=$((bad + 1))
+	done
+	say "$((n - bad)) mutants caught, $bad not"
+	[ "$bad" -eq 0 ]
+}
+
+case ${1:-} in
+install)
+	[ -n "${2:-}" ] || die "usage: kunit.sh install KDIR"
+	install_suites "$2"
+	exit
+	;;
+_build)
+	kunit_py build --jobs="$JOBS"
+	exit
+	;;
+build | run | mutants) ;;
+*) die "usage: kunit.sh build|run [ARGUMENT...] | mutants [NAME...] | install KDIR" ;;
+esac
+
+verb=$1
+shift
+lock "$bdir/.kunit.lock"
+update_source
+step 1 1 "KUnit suites: build with $JOBS jobs, some minutes the first time" \
+	"$logdir/$where-kunit-build.log" "$0" _build
+if [ "$verb" = mutants ]; then
+	mutants "$@"
+	exit
+fi
+[ "$verb" = run ] || exit 0
+kunit_py exec --timeout=900 "$@"

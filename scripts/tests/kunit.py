@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The KUnit suites of kunit/: built in, run by the kernel's own kunit.py; and as a
+module, in a guest next to real devices."""
+
+import os
+import re
+import subprocess
+
+from lib import BUILD, MEMORY, MIB, TOP, World, case, expect, fail, module
+from sections import HIDDEN
+
+SUITES = ('mhp_subsection', 'mhp_range', 'mhp_extent', 'mhp_online', 'mhp_memmap',
+          'mhp_zone_device')
+
+
+def count(t, text):
+    """Take over what kunit.py says in the end, and fail if not all is well."""
+    plain = re.sub('\033\\[[0-9;]*m', '', text)
+    m = re.search(r'Testing complete\. Ran (\d+) tests: (.*)', plain)
+    if not m:
+        fail('kunit.py', 'a summary', plain[-2000:])
+    counts = {k: int(v) for k, v in re.findall(r'(\w+): (\d+)', m[2])}
+    bad = sum(v for k, v in counts.items() if k not in ('passed', 'skipped'))
+    t.counted = (counts.get('passed', 0), bad)
+    if bad or not counts.get('passed'):
+        lines = [line for line in plain.splitlines() if 'FAILED' in line or 'Expected' in line]
+        fail('KUnit cases', 'all pass', m[0] + '\n' + '\n'.join(lines[:40]))
+    for suite in SUITES:
+        if not re.search(rf'={{3,}} \[PASSED\] {suite} ={{3,}}', plain):
+            fail(f'suite {suite}', 'passed', 'not run')
+    # What cannot run here must not hide behind a skip.
+    expect('skipped cases', counts.get('skipped', 0), 0)
+
+
+@case(flavours=('patched',))
+def kunit_by_kunit_py(t):
+    """The suites pass when built in, as kunit.py runs them."""
+    done = subprocess.run([os.path.join(TOP, 'scripts', 'kunit.sh'), 'run'], text=True, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          stdin=subprocess.DEVNULL)
+    os.makedirs(t.logdir, exist_ok=True)
+    with open(os.path.join(t.logdir, 'kunit.log'), 'w', encoding='utf-8') as f:
+        f.write(done.stdout)
+    count(t, done.stdout)
+
+
+@case()
+def kunit_as_module(t):
+    """The suites pass as a module, while DIMMs are plugged that they must leave alone."""
+    args = ['-smp', '2', '-object', 'memory-backend-ram,id=ram0,size=2G,reserve=off',
+            '-object', 'memory-backend-ram,id=ram1,size=256M,reserve=off',
+            '-numa', 'node,nodeid=0,memdev=ram0', '-numa', 'node,nodeid=1,memdev=ram1']
+    with t.guest(mem='2304M', cmdline='mem=1G memory_hotplug.memmap_on_memory=1 kunit.enable=1',
+                 args=args, share=[module(t.base, t.flavour, 'mhp_kunit')]) as g:
+        w = World(g)
+        g.auto_online('online')
+        rams = []
+        for name, size in (('a', 134 * MIB), ('b', 256 * MIB)):
+            g.plug(name, size)
+            rams.append((g.dimm_address(name), size, 0, 'Normal', 'self'))
+        w.check(rams, 'before')
+        g.auto_online('offline')
+        text = g.sh(f'dmesg -c >/dev/null; insmod /mnt/share/mhp_kunit.ko spare_start={HIDDEN}; '
+                    'dmesg', timeout=600)
+        parse = subprocess.run([os.path.join(BUILD, t.base.split('/')[0], 'tree', 'tools',
+                                             'testing', 'kunit', 'kunit.py'), 'parse'],
+                               input=text, text=True, check=False, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT)
+        count(t, parse.stdout)
+        g.sh('rmmod mhp_kunit')
+        w.check(rams, 'after', spans=False)
+        expect('blocks', g.sh(f'ls -d {MEMORY}/memory{HIDDEN // (128 * MIB)} 2>/dev/null || '
+                              'echo none').strip(), 'none')

@@ -9,6 +9,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/notifier.h>
+#include <linux/panic.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 
@@ -22,6 +23,9 @@ MODULE_PARM_DESC(spare_start, "physical address of memory to plug; 0: behind the
 static unsigned long long spare_size = SZ_1G;
 module_param(spare_size, ullong, 0444);
 MODULE_PARM_DESC(spare_size, "bytes of it, a multiple of the memory block size");
+
+/* Whether the kernel had warned of something before the case */
+static bool warned_before;
 
 /* The n-th notification of this action is answered with an error. */
 static unsigned long veto_action;
@@ -441,6 +445,7 @@ int mhp_fixture_init(struct kunit *test)
 	if (ret)
 		return ret;
 	mhp_take_snapshot(test, snap);
+	warned_before = test_taint(TAINT_WARN);
 	test->priv = snap;
 	return 0;
 }
@@ -450,7 +455,7 @@ int mhp_fixture_init(struct kunit *test)
  * @test: the case
  *
  * Removes what is left of what the case has added, and expects that everything is
- * as it was before the case.
+ * as it was before the case, and that the kernel has warned of nothing meanwhile.
  */
 void mhp_fixture_exit(struct kunit *test)
 {
@@ -477,6 +482,8 @@ void mhp_fixture_exit(struct kunit *test)
 		at = left.start + left.size;
 	} while (at < spare_start + spare_size);
 	mhp_expect_snapshot(test, test->priv, "after the case");
+	KUNIT_EXPECT_TRUE_MSG(test, warned_before || !test_taint(TAINT_WARN),
+			      "the kernel has warned of something, see its log");
 }
 
 kunit_test_suites(&mhp_subsection_suite, &mhp_range_suite, &mhp_extent_suite,

@@ -139,7 +139,7 @@ result "$n" "MAINTAINERS covers every file"
 n=0
 while read -r f; do
 	case $f in
-	COPYING | MAINTAINERS | patches/* | *.txt | *.md | *.svg | scripts/guest/motd) continue ;;
+	COPYING | MAINTAINERS | patches/* | *.patch | *.txt | *.md | *.svg | scripts/guest/motd) continue ;;
 	esac
 	[ -f "$f" ] || continue
 	head -n 3 "$f" | grep -q 'SPDX-License-Identifier:' || { say "$f has no SPDX line"; n=1; }

@@ -29,7 +29,8 @@ install_suites() {
 		echo 'source "mm/mhp_kunit/Kconfig"' >>"$1/mm/Kconfig.debug"
 }
 
-# A checkout of what the series' branch has, beside the tree that is worked in
+# A checkout of what the series' branch has, beside the tree that is worked in. A
+# mutant that was interrupted does not stay.
 update_source() {
 	local head
 	head=$(git -C "$tree" rev-parse series)
@@ -38,8 +39,9 @@ update_source() {
 		rm -rf "$src"
 		git -C "$tree" worktree prune
 		git -C "$tree" worktree add -q --detach "$src" series
-	elif [ "$(git -C "$src" rev-parse HEAD)" != "$head" ]; then
-		git -C "$src" checkout -q -- mm/Makefile mm/Kconfig.debug
+	elif [ "$(git -C "$src" rev-parse HEAD)" != "$head" ] ||
+	     git -C "$src" diff --name-only | grep -qvE '^mm/(Makefile|Kconfig\.debug)$'; then
+		git -C "$src" checkout -q -- .
 		git -C "$src" checkout -q --detach "$head"
 	fi
 	install_suites "$src"
@@ -59,13 +61,11 @@ try_mutant() {
 	name=$(basename "$patch" .patch)
 	suite=${name%%-*}
 	log=$logdir/$where-mutant-$name.log
-	git -C "$src" apply "$patch"
-	trap 'git -C "$src" apply -R "$patch"' RETURN
 	if ! "$0" _build >"$log" 2>&1; then
 		say "not ok $name: does not build (log: $(rel "$log"))"
 		return 1
 	fi
-	if kunit_py exec --timeout=300 "$suite" >>"$log" 2>&1; then
+	if kunit_py exec --timeout=120 "$suite" >>"$log" 2>&1; then
 		say "not ok $name: $suite passes (log: $(rel "$log"))"
 		return 1
 	fi
@@ -85,7 +85,9 @@ mutants() {
 	[ "${#list[@]}" -gt 0 ] || die "no such mutant: $*"
 	for patch in "${list[@]}"; do
 		n=$((n + 1))
+		git -C "$src" apply "$patch"
 		try_mutant "$patch" || bad=$((bad + 1))
+		git -C "$src" apply -R "$patch"
 	done
 	say "$((n - bad)) mutants caught, $bad not"
 	[ "$bad" -eq 0 ]

@@ -105,10 +105,12 @@ static int find_spare(struct kunit *test)
 		spare_start = ALIGN(spare_start, memory_block_size_bytes());
 	}
 	for (addr = spare_start; addr < spare_start + spare_size; addr += SZ_32M) {
-		if (region_intersects(addr, SZ_32M, IORESOURCE_BUSY, IORES_DESC_NONE) == REGION_DISJOINT &&
+		if (region_intersects(addr, SZ_32M, IORESOURCE_BUSY,
+				      IORES_DESC_NONE) == REGION_DISJOINT &&
 		    mhp_memory_answers(addr))
 			continue;
-		kunit_err(test, "no spare memory at %#llx: boot with mem= or memmap=, or set mhp_kunit.spare_start and spare_size",
+		kunit_err(test,
+			  "no spare memory at %#llx: reserve some with memmap=, or set spare_start",
 			  addr);
 		return -ENODEV;
 	}

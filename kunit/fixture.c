@@ -3,6 +3,8 @@
  * Spare memory, snapshots, vetoes: see fixture.h.
  */
 
+#include <linux/file.h>
+#include <linux/fs.h>
 #include <linux/ioport.h>
 #include <linux/list.h>
 #include <linux/memremap.h>
@@ -32,9 +34,20 @@ static unsigned long veto_action;
 static unsigned int veto_nth, veto_seen;
 static int veto_errno;
 
+/* The first notifications since mhp_forget_calls(), and how many of each action */
+static struct mhp_call calls[MHP_KUNIT_CALLS];
+static unsigned int nr_calls, nr_actions[MEM_FINISH_OFFLINE + 1];
+
 static int veto_callback(struct notifier_block *nb, unsigned long action,
 			 void *arg)
 {
+	if (nr_calls < ARRAY_SIZE(calls)) {
+		calls[nr_calls].action = action;
+		calls[nr_calls].arg = *(struct memory_notify *)arg;
+	}
+	nr_calls++;
+	if (action < ARRAY_SIZE(nr_actions))
+		nr_actions[action]++;
 	if (action != veto_action)
 		return NOTIFY_OK;
 	return ++veto_seen == veto_nth ? notifier_from_errno(veto_errno) :
@@ -46,7 +59,7 @@ static struct notifier_block veto_nb = { .notifier_call = veto_callback };
 /**
  * mhp_veto() - have a memory notifier refuse
  * @test: the case
- * @action: MEM_GOING_ONLINE or MEM_GOING_OFFLINE
+ * @action: MEM_PREPARE_ONLINE, MEM_GOING_ONLINE or MEM_GOING_OFFLINE
  * @nth: which of the notifications from now on, 1 being the next; 0 for none
  * @err: -errno
  */
@@ -66,6 +79,110 @@ void mhp_veto(struct kunit *test, unsigned long action, unsigned int nth, int er
 unsigned int mhp_veto_calls(void)
 {
 	return veto_seen;
+}
+
+/**
+ * mhp_forget_calls() - count and keep notifications from now on
+ */
+void mhp_forget_calls(void)
+{
+	nr_calls = 0;
+	memset(nr_actions, 0, sizeof(nr_actions));
+}
+
+/**
+ * mhp_get_call() - a notification since mhp_forget_calls()
+ * @i: 0 for the first
+ *
+ * Return: the notification, or NULL if there was none, or it was not kept
+ */
+const struct mhp_call *mhp_get_call(unsigned int i)
+{
+	return i < min_t(unsigned int, nr_calls, ARRAY_SIZE(calls)) ? &calls[i] : NULL;
+}
+
+/**
+ * mhp_count_calls() - notifications since mhp_forget_calls()
+ * @action: MEM_ONLINE and its like
+ *
+ * Return: their number
+ */
+unsigned int mhp_count_calls(unsigned long action)
+{
+	return nr_actions[action];
+}
+
+/* A file of sysfs, whether or not somebody has mounted that */
+static struct file *open_sysfs(const char *path, int flags)
+{
+	struct vfsmount *mnt = NULL;
+	struct file *file;
+	int pins = 0, ret;
+
+	ret = simple_pin_fs(get_fs_type("sysfs"), &mnt, &pins);
+	if (ret)
+		return ERR_PTR(ret);
+	file = file_open_root_mnt(mnt, path, flags, 0);
+	simple_release_fs(&mnt, &pins);
+	return file;
+}
+
+/**
+ * mhp_sysfs_read() - read a file of sysfs
+ * @path: relative to its root
+ * @buf: the text, ended by 0
+ * @size: of @buf, in bytes
+ *
+ * Return: length of the text, or -errno
+ */
+ssize_t mhp_sysfs_read(const char *path, char *buf, size_t size)
+{
+	struct file *file = open_sysfs(path, O_RDONLY);
+	loff_t pos = 0;
+	ssize_t len;
+
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	len = kernel_read(file, buf, size - 1, &pos);
+	buf[max_t(ssize_t, len, 0)] = 0;
+	__fput_sync(file);
+	return len;
+}
+
+/**
+ * mhp_sysfs_write() - write a file of sysfs
+ * @path: relative to its root
+ * @text: what to write
+ *
+ * Return: 0 or -errno
+ */
+ssize_t mhp_sysfs_write(const char *path, const char *text)
+{
+	struct file *file = open_sysfs(path, O_WRONLY);
+	loff_t pos = 0;
+	ssize_t len;
+
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	len = kernel_write(file, text, strlen(text), &pos);
+	__fput_sync(file);
+	return min_t(ssize_t, len, 0);
+}
+
+/**
+ * mhp_sysfs_exists() - whether sysfs has a file or folder
+ * @path: relative to its root
+ *
+ * Return: true if it has
+ */
+bool mhp_sysfs_exists(const char *path)
+{
+	struct file *file = open_sysfs(path, O_RDONLY);
+
+	if (IS_ERR(file))
+		return false;
+	__fput_sync(file);
+	return true;
 }
 
 /**
@@ -104,6 +221,11 @@ static int find_spare(struct kunit *test)
 				    IORESOURCE_BUSY, 0, -1, &spare_start, last_ram);
 		spare_start = ALIGN(spare_start, memory_block_size_bytes());
 	}
+	if (spare_size > (u64)MHP_KUNIT_SUBSECTIONS * SZ_2M ||
+	    spare_size > MHP_KUNIT_BLOCKS * memory_block_size_bytes()) {
+		kunit_err(test, "more spare memory than snapshots have room for");
+		return -EINVAL;
+	}
 	for (addr = spare_start; addr < spare_start + spare_size; addr += SZ_32M) {
 		if (region_intersects(addr, SZ_32M, IORESOURCE_BUSY,
 				      IORES_DESC_NONE) == REGION_DISJOINT &&
@@ -123,6 +245,8 @@ static int count_ram(struct resource *res, void *arg)
 	return 0;
 }
 
+#ifdef CONFIG_MHP_SUBSECTION
+
 static int count_extent(struct memory_extent *ext, void *arg)
 {
 	struct mhp_snapshot *snap = arg;
@@ -132,6 +256,30 @@ static int count_extent(struct memory_extent *ext, void *arg)
 	return 0;
 }
 
+static void count_extents(struct mhp_snapshot *snap)
+{
+	lock_device_hotplug();
+	walk_memory_extents(0, spare_start + spare_size, snap, count_extent);
+	unlock_device_hotplug();
+}
+
+#else
+
+static void count_extents(struct mhp_snapshot *snap)
+{
+}
+
+#endif /* CONFIG_MHP_SUBSECTION */
+
+static bool block_exists(u64 addr)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "devices/system/memory/memory%llu",
+		 addr / memory_block_size_bytes());
+	return mhp_sysfs_exists(path);
+}
+
 /**
  * mhp_take_snapshot() - note what memory hotplug must leave as it found it
  * @test: the case
@@ -139,7 +287,7 @@ static int count_extent(struct memory_extent *ext, void *arg)
  */
 void mhp_take_snapshot(struct kunit *test, struct mhp_snapshot *snap)
 {
-	unsigned long pfn = PHYS_PFN(spare_start);
+	unsigned long start = PHYS_PFN(spare_start), pfn;
 	unsigned long end = PHYS_PFN(spare_start + spare_size);
 	int nid, i;
 
@@ -150,26 +298,32 @@ void mhp_take_snapshot(struct kunit *test, struct mhp_snapshot *snap)
 		snap->node_present[nid] = NODE_DATA(nid)->node_present_pages;
 		for (i = 0; i < MAX_NR_ZONES; i++) {
 			struct zone *zone = NODE_DATA(nid)->node_zones + i;
+			struct mhp_zone_snapshot *z = &snap->zones[nid][i];
 
-			snap->zones[nid][i] = (struct mhp_zone_snapshot) {
-				.start_pfn = zone->spanned_pages ?
-					     zone->zone_start_pfn : 0,
-				.spanned = zone->spanned_pages,
-				.present = zone->present_pages,
-				.early = zone->present_early_pages,
-				.managed = zone_managed_pages(zone),
-			};
+			z->present = zone->present_pages;
+			z->early = zone->present_early_pages;
+			z->managed = zone_managed_pages(zone);
+			/* What ZONE_DEVICE spans once, it spans for good, as on stock. */
+			if (zone->spanned_pages && i != ZONE_DEVICE) {
+				z->start_pfn = zone->zone_start_pfn;
+				z->spanned = zone->spanned_pages;
+			}
 		}
 	}
 	snap->totalram = totalram_pages();
 	walk_iomem_res_desc(IORES_DESC_NONE, IORESOURCE_SYSTEM_RAM | IORESOURCE_BUSY,
 			    0, -1, &snap->ram_bytes, count_ram);
 
-	lock_device_hotplug();
-	walk_memory_extents(0, spare_start + spare_size, snap, count_extent);
-	unlock_device_hotplug();
-	for (; pfn < end; pfn += PAGES_PER_SECTION)
+	count_extents(snap);
+	for (pfn = start; pfn < end; pfn += PAGES_PER_SECTION)
 		snap->sections += present_section(__pfn_to_section(pfn));
+	for (pfn = start, i = 0; pfn < end; pfn += PAGES_PER_SUBSECTION, i++) {
+		__assign_bit(i, snap->valid, pfn_valid(pfn));
+		__assign_bit(i, snap->in_use, !!pfn_to_online_page(pfn));
+	}
+	for (i = 0; i < spare_size / memory_block_size_bytes(); i++)
+		__assign_bit(i, snap->blocks,
+			     block_exists(spare_start + i * memory_block_size_bytes()));
 }
 
 /**
@@ -192,13 +346,10 @@ void mhp_expect_snapshot(struct kunit *test, const struct mhp_snapshot *snap,
 			const struct mhp_zone_snapshot *a = &now.zones[nid][i];
 			const struct mhp_zone_snapshot *b = &snap->zones[nid][i];
 
-			/* What ZONE_DEVICE spans once, it spans for good, as on stock. */
-			if (i != ZONE_DEVICE) {
-				KUNIT_EXPECT_EQ_MSG(test, a->start_pfn, b->start_pfn,
-						    "%s: node %d zone %d", when, nid, i);
-				KUNIT_EXPECT_EQ_MSG(test, a->spanned, b->spanned,
-						    "%s: node %d zone %d", when, nid, i);
-			}
+			KUNIT_EXPECT_EQ_MSG(test, a->start_pfn, b->start_pfn,
+					    "%s: node %d zone %d", when, nid, i);
+			KUNIT_EXPECT_EQ_MSG(test, a->spanned, b->spanned,
+					    "%s: node %d zone %d", when, nid, i);
 			KUNIT_EXPECT_EQ_MSG(test, a->present, b->present,
 					    "%s: node %d zone %d", when, nid, i);
 			KUNIT_EXPECT_EQ_MSG(test, a->early, b->early,
@@ -212,7 +363,37 @@ void mhp_expect_snapshot(struct kunit *test, const struct mhp_snapshot *snap,
 	KUNIT_EXPECT_EQ_MSG(test, now.extents, snap->extents, "%s", when);
 	KUNIT_EXPECT_EQ_MSG(test, now.online, snap->online, "%s", when);
 	KUNIT_EXPECT_EQ_MSG(test, now.sections, snap->sections, "%s", when);
+	KUNIT_EXPECT_TRUE_MSG(test, bitmap_equal(now.valid, snap->valid,
+						 MHP_KUNIT_SUBSECTIONS),
+			      "%s: sub-sections with a memmap: %*pbl, were %*pbl", when,
+			      MHP_KUNIT_SUBSECTIONS, now.valid,
+			      MHP_KUNIT_SUBSECTIONS, snap->valid);
+	KUNIT_EXPECT_TRUE_MSG(test, bitmap_equal(now.in_use, snap->in_use,
+						 MHP_KUNIT_SUBSECTIONS),
+			      "%s: sub-sections online: %*pbl, were %*pbl", when,
+			      MHP_KUNIT_SUBSECTIONS, now.in_use,
+			      MHP_KUNIT_SUBSECTIONS, snap->in_use);
+	KUNIT_EXPECT_TRUE_MSG(test, bitmap_equal(now.blocks, snap->blocks, MHP_KUNIT_BLOCKS),
+			      "%s: blocks in sysfs: %*pbl, were %*pbl", when,
+			      MHP_KUNIT_BLOCKS, now.blocks, MHP_KUNIT_BLOCKS, snap->blocks);
 }
+
+/**
+ * mhp_same_snapshot() - whether everything is as it was
+ * @test: the case
+ * @snap: how it was
+ *
+ * Return: true if it is
+ */
+bool mhp_same_snapshot(struct kunit *test, const struct mhp_snapshot *snap)
+{
+	struct mhp_snapshot now;
+
+	mhp_take_snapshot(test, &now);
+	return !memcmp(&now, snap, sizeof(now));
+}
+
+#ifdef CONFIG_MHP_SUBSECTION
 
 /**
  * mhp_online() - online the extents of a range
@@ -248,6 +429,8 @@ int mhp_offline(u64 start, u64 size)
 	unlock_device_hotplug();
 	return ret;
 }
+
+#endif /* CONFIG_MHP_SUBSECTION */
 
 static unsigned long count_pages(u64 start, u64 size, bool online, int nid,
 				 enum zone_type zone)
@@ -417,6 +600,8 @@ struct leftover {
 	u64 size;
 };
 
+#ifdef CONFIG_MHP_SUBSECTION
+
 static int first_extent(struct memory_extent *ext, void *arg)
 {
 	struct leftover *left = arg;
@@ -425,6 +610,29 @@ static int first_extent(struct memory_extent *ext, void *arg)
 	left->size = PFN_PHYS((u64)ext->nr_pages);
 	return 1;
 }
+
+static bool find_leftover(u64 start, u64 end, struct leftover *left)
+{
+	int found;
+
+	lock_device_hotplug();
+	found = walk_memory_extents(start, end - start, left, first_extent);
+	unlock_device_hotplug();
+	return found;
+}
+
+#else
+
+static bool find_leftover(u64 start, u64 end, struct leftover *left)
+{
+	left->size = memory_block_size_bytes();
+	for (left->start = start; left->start < end; left->start += left->size)
+		if (present_section(__pfn_to_section(PHYS_PFN(left->start))))
+			return true;
+	return false;
+}
+
+#endif /* CONFIG_MHP_SUBSECTION */
 
 /**
  * mhp_fixture_init() - what each case begins with
@@ -463,34 +671,33 @@ void mhp_fixture_exit(struct kunit *test)
 {
 	struct device_range *range, *tmp;
 	struct leftover left;
-	u64 at = spare_start;
-	int found, ret;
+	u64 at = spare_start, end = spare_start + spare_size;
+	int ret;
 
 	if (!test->priv)
 		return;
 	unregister_memory_notifier(&veto_nb);
 	list_for_each_entry_safe(range, tmp, &device_ranges, next)
 		free_device(range);
-	do {
-		lock_device_hotplug();
-		found = walk_memory_extents(at, spare_start + spare_size - at, &left,
-					    first_extent);
-		unlock_device_hotplug();
-		if (!found)
-			break;
+	while (at < end && find_leftover(at, end, &left)) {
 		ret = offline_and_remove_memory(left.start, left.size);
 		KUNIT_EXPECT_EQ_MSG(test, ret, 0, "cannot remove what is left at %#llx",
 				    left.start);
 		at = left.start + left.size;
-	} while (at < spare_start + spare_size);
+	}
 	mhp_expect_snapshot(test, test->priv, "after the case");
 	KUNIT_EXPECT_TRUE_MSG(test, warned_before || !test_taint(TAINT_WARN),
 			      "the kernel has warned of something, see its log");
 }
 
-kunit_test_suites(&mhp_subsection_suite, &mhp_range_suite, &mhp_extent_suite,
-		  &mhp_online_suite, &mhp_memmap_suite, &mhp_zone_device_suite);
+kunit_test_suites(&mhp_stock_suite);
 
+#ifdef CONFIG_MHP_SUBSECTION
+kunit_test_suites(&mhp_subsection_suite, &mhp_range_suite, &mhp_extent_suite,
+		  &mhp_online_suite, &mhp_memmap_suite, &mhp_zone_device_suite,
+		  &mhp_unwind_suite);
 MODULE_IMPORT_NS(MHP_DEBUG);
+#endif
+
 MODULE_DESCRIPTION("KUnit tests for memory hotplug by sub-sections");
 MODULE_LICENSE("GPL");

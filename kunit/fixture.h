@@ -1,20 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What the suites share: spare memory, snapshots of what hotplug must leave as it was,
- * and a notifier that refuses.
+ * sysfs files, and a notifier that notes its calls and refuses.
  *
  * A case may add what it likes within the spare memory: mhp_fixture_exit() removes it.
+ *
+ * Without the series there is no CONFIG_MHP_SUBSECTION, and mhp_stock is the only suite.
  */
 #ifndef _MHP_KUNIT_FIXTURE_H
 #define _MHP_KUNIT_FIXTURE_H
 
 #include <kunit/test.h>
+#include <linux/bitmap.h>
 #include <linux/memory.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mmzone.h>
 #include <linux/types.h>
 
 #define MHP_KUNIT_NODES		2
+/* Enough for 2 GiB of spare memory */
+#define MHP_KUNIT_SUBSECTIONS	1024
+#define MHP_KUNIT_BLOCKS	16
+#define MHP_KUNIT_CALLS		32
 
 /**
  * struct mhp_zone_snapshot - what a zone must get back to
@@ -41,6 +48,9 @@ struct mhp_zone_snapshot {
  * @extents: memory extents
  * @online: of these, online
  * @sections: present sections of the spare memory
+ * @valid: its sub-sections that have a memmap
+ * @in_use: its sub-sections that are online
+ * @blocks: its memory blocks that sysfs shows
  */
 struct mhp_snapshot {
 	struct mhp_zone_snapshot zones[MHP_KUNIT_NODES][MAX_NR_ZONES];
@@ -50,6 +60,19 @@ struct mhp_snapshot {
 	unsigned long extents;
 	unsigned long online;
 	unsigned long sections;
+	DECLARE_BITMAP(valid, MHP_KUNIT_SUBSECTIONS);
+	DECLARE_BITMAP(in_use, MHP_KUNIT_SUBSECTIONS);
+	DECLARE_BITMAP(blocks, MHP_KUNIT_BLOCKS);
+};
+
+/**
+ * struct mhp_call - a memory notification
+ * @action: MEM_ONLINE and its like
+ * @arg: what it tells
+ */
+struct mhp_call {
+	unsigned long action;
+	struct memory_notify arg;
 };
 
 u64 mhp_spare_start(struct kunit *test);
@@ -57,8 +80,12 @@ u64 mhp_spare_size(void);
 void mhp_take_snapshot(struct kunit *test, struct mhp_snapshot *snap);
 void mhp_expect_snapshot(struct kunit *test, const struct mhp_snapshot *snap,
 			 const char *when);
+bool mhp_same_snapshot(struct kunit *test, const struct mhp_snapshot *snap);
 int mhp_fixture_init(struct kunit *test);
 void mhp_fixture_exit(struct kunit *test);
+ssize_t mhp_sysfs_read(const char *path, char *buf, size_t size);
+ssize_t mhp_sysfs_write(const char *path, const char *text);
+bool mhp_sysfs_exists(const char *path);
 void mhp_must_add(struct kunit *test, int nid, u64 start, u64 size, mhp_t flags);
 void mhp_must_remove(struct kunit *test, u64 start, u64 size);
 void mhp_must_add_device(struct kunit *test, u64 start, u64 size);
@@ -71,12 +98,17 @@ void mhp_expect_offline(struct kunit *test, u64 start, u64 size);
 void mhp_expect_hole(struct kunit *test, u64 start, u64 size);
 void mhp_veto(struct kunit *test, unsigned long action, unsigned int nth, int err);
 unsigned int mhp_veto_calls(void);
+void mhp_forget_calls(void);
+const struct mhp_call *mhp_get_call(unsigned int i);
+unsigned int mhp_count_calls(unsigned long action);
 
+extern struct kunit_suite mhp_stock_suite;
 extern struct kunit_suite mhp_subsection_suite;
 extern struct kunit_suite mhp_range_suite;
 extern struct kunit_suite mhp_extent_suite;
 extern struct kunit_suite mhp_online_suite;
 extern struct kunit_suite mhp_memmap_suite;
 extern struct kunit_suite mhp_zone_device_suite;
+extern struct kunit_suite mhp_unwind_suite;
 
 #endif /* _MHP_KUNIT_FIXTURE_H */

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The KUnit suites of kunit/: built in, run by the kernel's own kunit.py; and as a
-module, in a guest next to real devices."""
+"""The KUnit suites of kunit/: built in, run by the kernel's own kunit.py; as a module,
+in a guest next to real devices; and what of them a kernel without the series has."""
 
 import os
 import re
@@ -10,10 +10,10 @@ from lib import BUILD, MEMORY, MIB, TOP, World, case, expect, fail, module
 from sections import HIDDEN
 
 SUITES = ('mhp_subsection', 'mhp_range', 'mhp_extent', 'mhp_online', 'mhp_memmap',
-          'mhp_zone_device')
+          'mhp_zone_device', 'mhp_unwind', 'mhp_stock')
 
 
-def count(t, text):
+def count(t, text, suites=SUITES):
     """Take over what kunit.py says in the end, and fail if not all is well."""
     plain = re.sub('\033\\[[0-9;]*m', '', text)
     m = re.search(r'Testing complete\. Ran (\d+) tests: (.*)', plain)
@@ -25,7 +25,7 @@ def count(t, text):
     if bad or not counts.get('passed'):
         lines = [line for line in plain.splitlines() if 'FAILED' in line or 'Expected' in line]
         fail('KUnit cases', 'all pass', m[0] + '\n' + '\n'.join(lines[:40]))
-    for suite in SUITES:
+    for suite in suites:
         if not re.search(rf'={{3,}} \[PASSED\] {suite} ={{3,}}', plain):
             fail(f'suite {suite}', 'passed', 'not run')
     # What cannot run here must not hide behind a skip.
@@ -44,14 +44,31 @@ def kunit_by_kunit_py(t):
     count(t, done.stdout)
 
 
+def parse(t, text):
+    """kunit.py's words for a kernel's KTAP."""
+    done = subprocess.run([os.path.join(BUILD, t.base.split('/')[0], 'tree', 'tools', 'testing',
+                                        'kunit', 'kunit.py'), 'parse'],
+                          input=text, text=True, check=False, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT)
+    return done.stdout
+
+
+def load(g):
+    """Run the module's suites: what the kernel said meanwhile."""
+    return g.sh(f'dmesg -c >/dev/null; insmod /mnt/share/mhp_kunit.ko spare_start={HIDDEN}; '
+                'dmesg; rmmod mhp_kunit', timeout=900)
+
+
+NODES = {'mem': '2304M', 'cmdline': 'mem=1G memory_hotplug.memmap_on_memory=1 kunit.enable=1',
+         'args': ['-smp', '2', '-object', 'memory-backend-ram,id=ram0,size=2G,reserve=off',
+                  '-object', 'memory-backend-ram,id=ram1,size=256M,reserve=off',
+                  '-numa', 'node,nodeid=0,memdev=ram0', '-numa', 'node,nodeid=1,memdev=ram1']}
+
+
 @case()
 def kunit_as_module(t):
     """The suites pass as a module, while DIMMs are plugged that they must leave alone."""
-    args = ['-smp', '2', '-object', 'memory-backend-ram,id=ram0,size=2G,reserve=off',
-            '-object', 'memory-backend-ram,id=ram1,size=256M,reserve=off',
-            '-numa', 'node,nodeid=0,memdev=ram0', '-numa', 'node,nodeid=1,memdev=ram1']
-    with t.guest(mem='2304M', cmdline='mem=1G memory_hotplug.memmap_on_memory=1 kunit.enable=1',
-                 args=args, share=[module(t.base, t.flavour, 'mhp_kunit')]) as g:
+    with t.guest(share=[module(t.base, t.flavour, 'mhp_kunit')], **NODES) as g:
         w = World(g)
         g.auto_online('online')
         rams = []
@@ -60,14 +77,15 @@ def kunit_as_module(t):
             rams.append((g.dimm_address(name), size, 0, 'Normal', 'self'))
         w.check(rams, 'before')
         g.auto_online('offline')
-        text = g.sh(f'dmesg -c >/dev/null; insmod /mnt/share/mhp_kunit.ko spare_start={HIDDEN}; '
-                    'dmesg', timeout=600)
-        parse = subprocess.run([os.path.join(BUILD, t.base.split('/')[0], 'tree', 'tools',
-                                             'testing', 'kunit', 'kunit.py'), 'parse'],
-                               input=text, text=True, check=False, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT)
-        count(t, parse.stdout)
-        g.sh('rmmod mhp_kunit')
+        count(t, parse(t, load(g)))
         w.check(rams, 'after', spans=False)
         expect('blocks', g.sh(f'ls -d {MEMORY}/memory{HIDDEN // (128 * MIB)} 2>/dev/null || '
                               'echo none').strip(), 'none')
+
+
+@case(flavours=('patched',))
+def kunit_on_stock(t):
+    """I7: what the suites say of whole blocks, they say of a kernel without the series as well."""
+    with t.guest(flavour='stock', files=False, share=[module(t.base, 'stock', 'mhp_kunit')],
+                 **NODES) as g:
+        count(t, parse(t, load(g)), ('mhp_stock',))

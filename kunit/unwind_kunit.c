@@ -1,0 +1,524 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * mhp_unwind: whatever fails on the way, nothing is left behind.
+ *
+ * Each operation is done once, to count its allocations and notifications; and then
+ * again and again, the first, the second, ... of them failing, until it makes fewer.
+ */
+
+#include <linux/gfp_types.h>
+#include <linux/kprobes.h>
+#include <linux/memory.h>
+#include <linux/memremap.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+#include "fixture.h"
+
+#define FIRST_SIZE	SZ_4M
+#define SECOND_SIZE	SZ_2M
+
+/* Two places in the first block, and one that reaches into the second */
+static u64 first(struct kunit *test)
+{
+	return mhp_spare_start(test) + SZ_8M;
+}
+
+static u64 second(struct kunit *test)
+{
+	return mhp_spare_start(test) + SZ_8M + FIRST_SIZE;
+}
+
+static u64 across(struct kunit *test)
+{
+	return mhp_spare_start(test) + memory_block_size_bytes() - SZ_2M;
+}
+
+static u64 block_size(void)
+{
+	return memory_block_size_bytes();
+}
+
+/**
+ * struct op - what may fail
+ * @name: of the parameter
+ * @prepare: what must be there before, or NULL
+ * @call: the operation
+ * @revert: what takes it back, after which all is as @prepare has left it
+ * @claims: begins with a claim to the range, which fails with -EEXIST for whatever
+ *	reason, as on stock
+ * @half: success may mean that less was done
+ */
+struct op {
+	const char *name;
+	void (*prepare)(struct kunit *test);
+	int (*call)(struct kunit *test);
+	void (*revert)(struct kunit *test);
+	bool claims;
+	bool half;
+};
+
+static void add_first(struct kunit *test)
+{
+	mhp_must_add(test, 0, first(test), FIRST_SIZE, MHP_NONE);
+}
+
+static void add_both(struct kunit *test)
+{
+	mhp_must_add(test, 0, first(test), FIRST_SIZE, MHP_NONE);
+	mhp_must_add(test, 0, second(test), SECOND_SIZE, MHP_NONE);
+}
+
+static void add_both_self(struct kunit *test)
+{
+	mhp_must_add(test, 0, first(test), FIRST_SIZE, MHP_MEMMAP_ON_MEMORY);
+	mhp_must_add(test, 0, second(test), SECOND_SIZE, MHP_MEMMAP_ON_MEMORY);
+}
+
+static int online_block(struct kunit *test)
+{
+	return mhp_online(mhp_spare_start(test), block_size(), MMOP_ONLINE_MOVABLE);
+}
+
+static int offline_both(struct kunit *test)
+{
+	return mhp_offline(first(test), FIRST_SIZE + SECOND_SIZE);
+}
+
+static void must_online(struct kunit *test)
+{
+	KUNIT_ASSERT_EQ(test, online_block(test), 0);
+}
+
+static void must_offline(struct kunit *test)
+{
+	KUNIT_ASSERT_EQ(test, offline_both(test), 0);
+}
+
+static void prepare_online(struct kunit *test)
+{
+	add_both(test);
+	must_online(test);
+}
+
+static void prepare_online_self(struct kunit *test)
+{
+	add_both_self(test);
+	must_online(test);
+}
+
+static int add_granule(struct kunit *test)
+{
+	return add_memory(0, second(test), SECOND_SIZE, MHP_NONE);
+}
+
+static int add_granule_self(struct kunit *test)
+{
+	return add_memory(0, second(test), SECOND_SIZE, MHP_MEMMAP_ON_MEMORY);
+}
+
+static void remove_second(struct kunit *test)
+{
+	KUNIT_ASSERT_EQ(test, remove_memory(second(test), SECOND_SIZE), 0);
+}
+
+static int add_across(struct kunit *test)
+{
+	return add_memory(0, across(test), SZ_4M, MHP_NONE);
+}
+
+static int add_across_self(struct kunit *test)
+{
+	return add_memory(0, across(test), SZ_4M, MHP_MEMMAP_ON_MEMORY);
+}
+
+static void prepare_across(struct kunit *test)
+{
+	KUNIT_ASSERT_EQ(test, add_across(test), 0);
+}
+
+static int call_remove_across(struct kunit *test)
+{
+	return remove_memory(across(test), SZ_4M);
+}
+
+static void remove_across(struct kunit *test)
+{
+	KUNIT_ASSERT_EQ(test, call_remove_across(test), 0);
+}
+
+static int add_block(struct kunit *test)
+{
+	return add_memory(0, mhp_spare_start(test), block_size(), MHP_NONE);
+}
+
+static int add_block_self(struct kunit *test)
+{
+	return add_memory(0, mhp_spare_start(test), block_size(), MHP_MEMMAP_ON_MEMORY);
+}
+
+static void remove_block(struct kunit *test)
+{
+	KUNIT_ASSERT_EQ(test, remove_memory(mhp_spare_start(test), block_size()), 0);
+}
+
+/* A resource of its own name, as drivers want it */
+static int add_driver_managed(struct kunit *test)
+{
+	return add_memory_driver_managed(0, second(test), SECOND_SIZE,
+					 "System RAM (mhp_kunit)", MHP_NONE);
+}
+
+/* The group stays: a new one has a new number. */
+static int group_id = -1;
+
+static void unregister_group(void *unused)
+{
+	memory_group_unregister(group_id);
+	group_id = -1;
+}
+
+static void prepare_group(struct kunit *test)
+{
+	if (group_id < 0) {
+		group_id = memory_group_register_static(0, PHYS_PFN(SZ_64M));
+		KUNIT_ASSERT_GE(test, group_id, 0);
+	}
+	add_first(test);
+}
+
+static int add_to_group(struct kunit *test)
+{
+	return add_memory(group_id, second(test), SECOND_SIZE, MHP_NID_IS_MGID);
+}
+
+#define AUTO_ONLINE	"devices/system/memory/auto_online_blocks"
+
+static void restore_policy(void *unused)
+{
+	mhp_sysfs_write(AUTO_ONLINE, "offline");
+}
+
+static void prepare_policy(struct kunit *test)
+{
+	KUNIT_ASSERT_EQ(test, mhp_sysfs_write(AUTO_ONLINE, "online_movable"), 0);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, restore_policy, NULL), 0);
+}
+
+static void offline_and_remove_across(struct kunit *test)
+{
+	mhp_must_remove(test, across(test), SZ_4M);
+}
+
+static int call_remove_second(struct kunit *test)
+{
+	return remove_memory(second(test), SECOND_SIZE);
+}
+
+static void add_second_again(struct kunit *test)
+{
+	mhp_must_add(test, 0, second(test), SECOND_SIZE, MHP_NONE);
+}
+
+static int call_offline_and_remove(struct kunit *test)
+{
+	return offline_and_remove_memory(first(test), FIRST_SIZE + SECOND_SIZE);
+}
+
+/* All of the spare memory, which large pages map, so that these must be split */
+static void prepare_much(struct kunit *test)
+{
+	mhp_must_add(test, 0, mhp_spare_start(test), mhp_spare_size(), MHP_NONE);
+}
+
+static int remove_one_of_many(struct kunit *test)
+{
+	return remove_memory(mhp_spare_start(test) + block_size(), block_size());
+}
+
+/* Large pages come back only if all of it goes before. */
+static void add_much_again(struct kunit *test)
+{
+	KUNIT_ASSERT_EQ(test, remove_memory(mhp_spare_start(test), block_size()), 0);
+	KUNIT_ASSERT_EQ(test, remove_memory(mhp_spare_start(test) + 2 * block_size(),
+					    mhp_spare_size() - 2 * block_size()), 0);
+	prepare_much(test);
+}
+
+/* A page map must outlive its range, and be zero before it is used once more. */
+static struct dev_pagemap pagemap;
+
+static int add_device(struct kunit *test)
+{
+	void *addr;
+
+	memset(&pagemap, 0, sizeof(pagemap));
+	pagemap.type = MEMORY_DEVICE_GENERIC;
+	pagemap.nr_range = 1;
+	pagemap.range.start = second(test) + SECOND_SIZE;
+	pagemap.range.end = pagemap.range.start + SECOND_SIZE - 1;
+	addr = memremap_pages(&pagemap, 0);
+	return PTR_ERR_OR_ZERO(addr);
+}
+
+static void remove_device(struct kunit *test)
+{
+	memunmap_pages(&pagemap);
+}
+
+static const struct op ops[] = {
+	{ "add_a_granule", NULL, add_granule, remove_second, true },
+	{ "add_a_granule_self_hosted", NULL, add_granule_self, remove_second, true },
+	{ "add_beside_another", add_first, add_granule, remove_second, true },
+	{ "add_self_hosted_beside_another", add_first, add_granule_self, remove_second, true },
+	{ "add_across_blocks", NULL, add_across, remove_across, true },
+	{ "add_across_blocks_self_hosted", NULL, add_across_self, remove_across, true },
+	{ "add_a_block", NULL, add_block, remove_block, true },
+	{ "add_a_block_self_hosted", NULL, add_block_self, remove_block, true },
+	{ "add_driver_managed", add_first, add_driver_managed, remove_second, true },
+	{ "add_to_a_group", prepare_group, add_to_group, remove_second, true },
+	{ "add_and_online", prepare_policy, add_across, offline_and_remove_across, true, true },
+	{ "online_a_block", add_both, online_block, must_offline },
+	{ "online_a_block_self_hosted", add_both_self, online_block, must_offline },
+	{ "offline", prepare_online, offline_both, must_online },
+	{ "offline_self_hosted", prepare_online_self, offline_both, must_online },
+	{ "remove_beside_another", add_both, call_remove_second, add_second_again },
+	{ "remove_across_blocks", prepare_across, call_remove_across, prepare_across },
+	{ "remove_one_block_of_many", prepare_much, remove_one_of_many, add_much_again },
+	{ "offline_and_remove", prepare_online, call_offline_and_remove, prepare_online },
+	{ "offline_and_remove_self_hosted", prepare_online_self, call_offline_and_remove,
+	  prepare_online_self },
+	{ "add_a_device", prepare_online, add_device, remove_device },
+};
+
+KUNIT_ARRAY_PARAM_DESC(op, ops, name);
+
+/* What an operation begins and ends with */
+struct states {
+	struct mhp_snapshot before;
+	struct mhp_snapshot after;
+};
+
+static struct states *begin(struct kunit *test, const struct op *op)
+{
+	struct states *states = kunit_kzalloc(test, sizeof(*states), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, states);
+	if (op->prepare)
+		op->prepare(test);
+	if (op->prepare == prepare_group)
+		KUNIT_ASSERT_EQ(test, kunit_add_action(test, unregister_group, NULL), 0);
+	mhp_take_snapshot(test, &states->before);
+	return states;
+}
+
+/* After a try that returned @ret: true if all is well, and as it was before */
+static bool check_try(struct kunit *test, const struct op *op, struct states *states,
+		      unsigned int nth, int ret)
+{
+	bool same;
+
+	if (!ret) {
+		same = op->half || mhp_same_snapshot(test, &states->after);
+		if (!same)
+			mhp_expect_snapshot(test, &states->after, "after a success");
+		op->revert(test);
+	} else {
+		same = true;
+	}
+	if (!mhp_same_snapshot(test, &states->before)) {
+		same = false;
+		mhp_expect_snapshot(test, &states->before,
+				    ret ? "after a failure" : "taken back");
+	}
+	KUNIT_EXPECT_TRUE_MSG(test, same, "%s, number %u failing, returned %d",
+			      op->name, nth, ret);
+	/* Who was told of a beginning must be told of its end. */
+	KUNIT_EXPECT_EQ_MSG(test, mhp_count_calls(MEM_GOING_ONLINE),
+			    mhp_count_calls(MEM_ONLINE) +
+			    mhp_count_calls(MEM_CANCEL_ONLINE),
+			    "number %u failing", nth);
+	KUNIT_EXPECT_EQ_MSG(test, mhp_count_calls(MEM_GOING_OFFLINE),
+			    mhp_count_calls(MEM_OFFLINE) +
+			    mhp_count_calls(MEM_CANCEL_OFFLINE),
+			    "number %u failing", nth);
+	return same && test->status == KUNIT_SUCCESS;
+}
+
+#if defined(CONFIG_FAILSLAB) && defined(CONFIG_FAIL_PAGE_ALLOC) && defined(CONFIG_KRETPROBES)
+
+/*
+ * Allocations of this task are counted, and the n-th fails. The kernel's own fault
+ * injection is where they are seen; its settings (which spare what may sleep) are not
+ * for modules to change, so that what it answers is changed instead.
+ */
+static struct task_struct *failing_task;
+static unsigned int failing_nth, nr_allocs;
+
+static int count_alloc(gfp_t gfp)
+{
+	unsigned int irqs = hardirq_count() >> HARDIRQ_SHIFT;
+
+	/* A probe by breakpoint counts as NMI itself. */
+	if (in_nmi())
+		irqs--;
+	if (current != failing_task || irqs || in_serving_softirq() ||
+	    gfp & __GFP_NOFAIL)
+		return 1;
+	return ++nr_allocs == failing_nth ? 0 : 1;
+}
+
+static int count_slab(struct kretprobe_instance *ri, struct pt_regs *regs)
+{
+	return count_alloc((gfp_t)regs_get_kernel_argument(regs, 1));
+}
+
+static int count_pages(struct kretprobe_instance *ri, struct pt_regs *regs)
+{
+	return count_alloc((gfp_t)regs_get_kernel_argument(regs, 0));
+}
+
+static int fail_slab(struct kretprobe_instance *ri, struct pt_regs *regs)
+{
+	regs_set_return_value(regs, -ENOMEM);
+	return 0;
+}
+
+static int fail_pages(struct kretprobe_instance *ri, struct pt_regs *regs)
+{
+	regs_set_return_value(regs, true);
+	return 0;
+}
+
+static struct kretprobe probes[] = {
+	{ .kp.symbol_name = "should_failslab", .entry_handler = count_slab,
+	  .handler = fail_slab },
+	{ .kp.symbol_name = "should_fail_alloc_page", .entry_handler = count_pages,
+	  .handler = fail_pages },
+};
+
+static void unregister_probe(void *probe)
+{
+	struct kretprobe *rp = probe;
+
+	unregister_kretprobe(rp);
+	/* To be registered again, it must look new. */
+	rp->kp.addr = NULL;
+	rp->kp.flags = 0;
+}
+
+static int failing_alloc(struct kunit *test, const struct op *op, unsigned int nth)
+{
+	int ret;
+
+	nr_allocs = 0;
+	failing_nth = nth;
+	failing_task = current;
+	barrier();
+	ret = op->call(test);
+	barrier();
+	failing_task = NULL;
+	return ret;
+}
+
+/* I6: whichever allocation fails, the operation does all it is for, or nothing. */
+static void mhp_unwind_allocation(struct kunit *test)
+{
+	const struct op *op = test->param_value;
+	struct states *states = begin(test, op);
+	unsigned int i, nth, failed = 0;
+	int ret;
+
+	for (i = 0; i < ARRAY_SIZE(probes); i++) {
+		KUNIT_ASSERT_EQ(test, register_kretprobe(&probes[i]), 0);
+		KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, unregister_probe,
+								&probes[i]), 0);
+	}
+	mhp_forget_calls();
+	KUNIT_ASSERT_EQ(test, failing_alloc(test, op, 0), 0);
+	mhp_take_snapshot(test, &states->after);
+	nth = nr_allocs;
+	if (!check_try(test, op, states, 0, 0))
+		return;
+
+	for (nth = 1; ; nth++) {
+		mhp_forget_calls();
+		ret = failing_alloc(test, op, nth);
+		if (nr_allocs < nth) {
+			KUNIT_EXPECT_EQ(test, ret, 0);
+			check_try(test, op, states, nth, ret);
+			break;
+		}
+		failed += !!ret;
+		/* Some notifiers know only "no", and that means -EPERM. */
+		if (ret && ret != -EPERM)
+			KUNIT_EXPECT_EQ_MSG(test, ret,
+					    nth == 1 && op->claims ? -EEXIST : -ENOMEM,
+					    "number %u failing", nth);
+		if (!check_try(test, op, states, nth, ret))
+			break;
+		cond_resched();
+	}
+	kunit_info(test, "%s: %u allocations, %u of them needed", op->name, nth - 1, failed);
+}
+
+#define ALLOCATION_CASE	KUNIT_CASE_PARAM_ATTR(mhp_unwind_allocation, op_gen_params, \
+					      { .speed = KUNIT_SPEED_SLOW }),
+
+#else
+
+#define ALLOCATION_CASE
+
+#endif /* CONFIG_FAILSLAB && CONFIG_FAIL_PAGE_ALLOC && CONFIG_KRETPROBES */
+
+static const unsigned long actions[] = {
+	MEM_PREPARE_ONLINE, MEM_GOING_ONLINE, MEM_GOING_OFFLINE,
+};
+
+/* I6: whichever notifier refuses, the operation does nothing. */
+static void mhp_unwind_notifier(struct kunit *test)
+{
+	const struct op *op = test->param_value;
+	struct states *states = begin(test, op);
+	unsigned int i, nth;
+	int ret;
+
+	mhp_forget_calls();
+	KUNIT_ASSERT_EQ(test, op->call(test), 0);
+	mhp_take_snapshot(test, &states->after);
+	if (!check_try(test, op, states, 0, 0))
+		return;
+
+	for (i = 0; i < ARRAY_SIZE(actions); i++) {
+		for (nth = 1; ; nth++) {
+			mhp_forget_calls();
+			mhp_veto(test, actions[i], nth, -EDOM);
+			ret = op->call(test);
+			if (mhp_veto_calls() < nth)
+				break;
+			mhp_veto(test, 0, 0, 0);
+			if (!op->half)
+				KUNIT_EXPECT_EQ_MSG(test, ret, -EDOM, "action %lu, number %u",
+						    actions[i], nth);
+			if (!check_try(test, op, states, nth, ret))
+				return;
+		}
+		mhp_veto(test, 0, 0, 0);
+		KUNIT_EXPECT_EQ(test, ret, 0);
+		if (!check_try(test, op, states, nth, ret))
+			return;
+	}
+}
+
+static struct kunit_case mhp_unwind_cases[] = {
+	ALLOCATION_CASE
+	KUNIT_CASE_PARAM(mhp_unwind_notifier, op_gen_params),
+	{}
+};
+
+struct kunit_suite mhp_unwind_suite = {
+	.name = "mhp_unwind",
+	.init = mhp_fixture_init,
+	.exit = mhp_fixture_exit,
+	.test_cases = mhp_unwind_cases,
+};

@@ -88,7 +88,7 @@ if [ "${#docs[@]}" -gt 0 ]; then
 		"$work/doc-stock" "$work/doc-patched"
 fi
 
-# --- companion module ------------------------------------------------------
+# --- companion module, KUnit suites ------------------------------------------------------
 (cd "$work" && perl "$tree/scripts/checkpatch.pl" --root="$tree" "${checkpatch[@]}" -f "$top"/{module,kunit}/*.[ch]) |
 	sed "s|^$top/||" >"$work/module-style" || true
 cat "$work/module-style"
@@ -98,21 +98,17 @@ perl "$tree/scripts/kernel-doc" -none -Wall "$top"/{module,kunit}/*.[ch] >"$work
 cat "$work/module-doc"
 result "$([ ! -s "$work/module-doc" ]; echo $?)" "kernel-doc -Wall, companion module and KUnit suites"
 
-for f in stock patched; do
-	cp -r "$top/module" "$work/module-$f"
-	n=0
-	make -s -C "$bdir/$f/obj" ARCH="$ARCH" LOCALVERSION= W=1 C=2 M="$work/module-$f" modules \
-		>"$work/module-build" 2>&1 || n=1
-	if [ -s "$work/module-build" ]; then cat "$work/module-build"; n=1; fi
-	result "$n" "W=1 and sparse, companion module, $f"
+for what in module kunit; do
+	for f in stock patched; do
+		cp -r "$top/$what" "$work/$what-$f"
+		[ "$what" = module ] || cp "$top"/module/{vmemmap,probe}.h "$work/$what-$f/"
+		n=0
+		make -s -C "$bdir/$f/obj" ARCH="$ARCH" LOCALVERSION= W=1 C=2 \
+			M="$work/$what-$f" modules >"$work/$what-build" 2>&1 || n=1
+		if [ -s "$work/$what-build" ]; then cat "$work/$what-build"; n=1; fi
+		result "$n" "W=1 and sparse, $what/, $f"
+	done
 done
-cp -r "$top/kunit" "$work/kunit"
-cp "$top"/module/{vmemmap,probe}.h "$work/kunit/"
-n=0
-make -s -C "$bdir/patched/obj" ARCH="$ARCH" LOCALVERSION= W=1 C=2 M="$work/kunit" modules \
-	>"$work/kunit-build" 2>&1 || n=1
-if [ -s "$work/kunit-build" ]; then cat "$work/kunit-build"; n=1; fi
-result "$n" "W=1 and sparse, KUnit suites"
 
 # --- this repository ------------------------------------------------------
 cd "$top"

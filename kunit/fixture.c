@@ -17,6 +17,7 @@
 
 #include "fixture.h"
 #include "probe.h"
+#include "vmemmap.h"
 
 static unsigned long long spare_start;
 module_param(spare_start, ullong, 0444);
@@ -271,6 +272,13 @@ static void count_extents(struct mhp_snapshot *snap)
 
 #endif /* CONFIG_MHP_SUBSECTION */
 
+static bool is_mapped(const void *addr)
+{
+	unsigned long page_size;
+
+	return mhp_virt_to_backing((unsigned long)addr, &page_size);
+}
+
 static bool block_exists(u64 addr)
 {
 	char path[64];
@@ -320,10 +328,20 @@ void mhp_take_snapshot(struct kunit *test, struct mhp_snapshot *snap)
 	for (pfn = start, i = 0; pfn < end; pfn += PAGES_PER_SUBSECTION, i++) {
 		__assign_bit(i, snap->valid, pfn_valid(pfn));
 		__assign_bit(i, snap->in_use, !!pfn_to_online_page(pfn));
+		__assign_bit(i, snap->mapped, is_mapped(pfn_to_kaddr(pfn)));
+		__assign_bit(i, snap->memmap, is_mapped(pfn_to_page(pfn)));
 	}
 	for (i = 0; i < spare_size / memory_block_size_bytes(); i++)
 		__assign_bit(i, snap->blocks,
 			     block_exists(spare_start + i * memory_block_size_bytes()));
+}
+
+static void expect_bitmap(struct kunit *test, const unsigned long *now,
+			  const unsigned long *was, const char *what, const char *when)
+{
+	KUNIT_EXPECT_TRUE_MSG(test, bitmap_equal(now, was, MHP_KUNIT_SUBSECTIONS),
+			      "%s: %s: %*pbl, were %*pbl", when, what,
+			      MHP_KUNIT_SUBSECTIONS, now, MHP_KUNIT_SUBSECTIONS, was);
 }
 
 /**
@@ -363,16 +381,10 @@ void mhp_expect_snapshot(struct kunit *test, const struct mhp_snapshot *snap,
 	KUNIT_EXPECT_EQ_MSG(test, now.extents, snap->extents, "%s", when);
 	KUNIT_EXPECT_EQ_MSG(test, now.online, snap->online, "%s", when);
 	KUNIT_EXPECT_EQ_MSG(test, now.sections, snap->sections, "%s", when);
-	KUNIT_EXPECT_TRUE_MSG(test, bitmap_equal(now.valid, snap->valid,
-						 MHP_KUNIT_SUBSECTIONS),
-			      "%s: sub-sections with a memmap: %*pbl, were %*pbl", when,
-			      MHP_KUNIT_SUBSECTIONS, now.valid,
-			      MHP_KUNIT_SUBSECTIONS, snap->valid);
-	KUNIT_EXPECT_TRUE_MSG(test, bitmap_equal(now.in_use, snap->in_use,
-						 MHP_KUNIT_SUBSECTIONS),
-			      "%s: sub-sections online: %*pbl, were %*pbl", when,
-			      MHP_KUNIT_SUBSECTIONS, now.in_use,
-			      MHP_KUNIT_SUBSECTIONS, snap->in_use);
+	expect_bitmap(test, now.valid, snap->valid, "sub-sections with a memmap", when);
+	expect_bitmap(test, now.in_use, snap->in_use, "sub-sections online", when);
+	expect_bitmap(test, now.mapped, snap->mapped, "sub-sections in the direct map", when);
+	expect_bitmap(test, now.memmap, snap->memmap, "memmap that is mapped", when);
 	KUNIT_EXPECT_TRUE_MSG(test, bitmap_equal(now.blocks, snap->blocks, MHP_KUNIT_BLOCKS),
 			      "%s: blocks in sysfs: %*pbl, were %*pbl", when,
 			      MHP_KUNIT_BLOCKS, now.blocks, MHP_KUNIT_BLOCKS, snap->blocks);

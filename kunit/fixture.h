@@ -50,6 +50,8 @@ struct mhp_zone_snapshot {
  * @sections: present sections of the spare memory
  * @valid: its sub-sections that have a memmap
  * @in_use: its sub-sections that are online
+ * @mapped: its sub-sections in the direct map
+ * @memmap: its sub-sections whose struct pages are mapped, valid or not
  * @blocks: its memory blocks that sysfs shows
  */
 struct mhp_snapshot {
@@ -62,6 +64,8 @@ struct mhp_snapshot {
 	unsigned long sections;
 	DECLARE_BITMAP(valid, MHP_KUNIT_SUBSECTIONS);
 	DECLARE_BITMAP(in_use, MHP_KUNIT_SUBSECTIONS);
+	DECLARE_BITMAP(mapped, MHP_KUNIT_SUBSECTIONS);
+	DECLARE_BITMAP(memmap, MHP_KUNIT_SUBSECTIONS);
 	DECLARE_BITMAP(blocks, MHP_KUNIT_BLOCKS);
 };
 

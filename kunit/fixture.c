@@ -39,7 +39,7 @@ static int veto_errno;
 static struct mhp_call calls[MHP_KUNIT_CALLS];
 static unsigned int nr_calls, nr_actions[MEM_FINISH_OFFLINE + 1];
 
-static int veto_callback(struct notifier_block *nb, unsigned long action,
+static int note_callback(struct notifier_block *nb, unsigned long action,
 			 void *arg)
 {
 	if (nr_calls < ARRAY_SIZE(calls)) {
@@ -49,13 +49,23 @@ static int veto_callback(struct notifier_block *nb, unsigned long action,
 	nr_calls++;
 	if (action < ARRAY_SIZE(nr_actions))
 		nr_actions[action]++;
+	return NOTIFY_OK;
+}
+
+static int veto_callback(struct notifier_block *nb, unsigned long action,
+			 void *arg)
+{
 	if (action != veto_action)
 		return NOTIFY_OK;
 	return ++veto_seen == veto_nth ? notifier_from_errno(veto_errno) :
 					 NOTIFY_OK;
 }
 
-static struct notifier_block veto_nb = { .notifier_call = veto_callback };
+/* The first notes what others may refuse; the last refuses what others have begun. */
+static struct notifier_block note_nb = { .notifier_call = note_callback,
+					 .priority = INT_MAX };
+static struct notifier_block veto_nb = { .notifier_call = veto_callback,
+					 .priority = INT_MIN };
 
 /**
  * mhp_veto() - have a memory notifier refuse
@@ -663,9 +673,14 @@ int mhp_fixture_init(struct kunit *test)
 	if (!snap)
 		return -ENOMEM;
 	mhp_veto(test, 0, 0, 0);
-	ret = register_memory_notifier(&veto_nb);
+	ret = register_memory_notifier(&note_nb);
 	if (ret)
 		return ret;
+	ret = register_memory_notifier(&veto_nb);
+	if (ret) {
+		unregister_memory_notifier(&note_nb);
+		return ret;
+	}
 	mhp_take_snapshot(test, snap);
 	warned_before = test_taint(TAINT_WARN);
 	test->priv = snap;
@@ -689,6 +704,7 @@ void mhp_fixture_exit(struct kunit *test)
 	if (!test->priv)
 		return;
 	unregister_memory_notifier(&veto_nb);
+	unregister_memory_notifier(&note_nb);
 	list_for_each_entry_safe(range, tmp, &device_ranges, next)
 		free_device(range);
 	while (at < end && find_leftover(at, end, &left)) {

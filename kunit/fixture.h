@@ -114,5 +114,6 @@ extern struct kunit_suite mhp_online_suite;
 extern struct kunit_suite mhp_memmap_suite;
 extern struct kunit_suite mhp_zone_device_suite;
 extern struct kunit_suite mhp_unwind_suite;
+extern struct kunit_suite mhp_race_suite;
 
 #endif /* _MHP_KUNIT_FIXTURE_H */

@@ -10,7 +10,7 @@ from lib import BUILD, MEMORY, MIB, TOP, World, case, expect, fail, module
 from sections import HIDDEN
 
 SUITES = ('mhp_subsection', 'mhp_range', 'mhp_extent', 'mhp_online', 'mhp_memmap',
-          'mhp_zone_device', 'mhp_unwind', 'mhp_stock')
+          'mhp_zone_device', 'mhp_unwind', 'mhp_race', 'mhp_stock')
 
 
 def count(t, text, suites=SUITES):

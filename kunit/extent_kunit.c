@@ -3,7 +3,10 @@
  * mhp_extent: several extents in a memory block, each with its own life.
  */
 
+#include <linux/bits.h>
+#include <linux/mm.h>
 #include <linux/sizes.h>
+#include <linux/string.h>
 
 #include "fixture.h"
 
@@ -54,7 +57,7 @@ static struct found *find_extents(struct kunit *test)
 	return found;
 }
 
-/* One add call makes one extent, neighbours stay apart, and they come in order. */
+/* R1: one add call makes one extent, neighbours stay apart, and they come in order. */
 static void mhp_extent_adjacent(struct kunit *test)
 {
 	struct found *found;
@@ -241,6 +244,430 @@ static void mhp_extent_offline_rolls_back(struct kunit *test)
 	mhp_must_remove(test, start, NR_EXTENTS * EXTENT_SIZE);
 }
 
+/* Rolling back across memory blocks: where the extents of a range are */
+#define ACROSS_SIZE	(2 * EXTENT_SIZE + SZ_128M)
+
+/* I6: if the last of three memory blocks refuses, the extents of all stay online. */
+static void mhp_extent_blocks_roll_back(struct kunit *test)
+{
+	const struct veto_param *veto = test->param_value;
+	u64 start = mhp_spare_start(test) + SZ_128M - EXTENT_SIZE;
+	struct mhp_snapshot before;
+
+	mhp_must_add(test, 0, start, ACROSS_SIZE, MHP_NONE);
+	KUNIT_ASSERT_EQ(test, mhp_online(start, ACROSS_SIZE, MMOP_ONLINE_MOVABLE), 0);
+	mhp_take_snapshot(test, &before);
+	mhp_veto(test, MEM_GOING_OFFLINE, veto->nth, -EBUSY);
+	KUNIT_EXPECT_EQ(test, mhp_offline(start, ACROSS_SIZE), -EBUSY);
+	mhp_expect_snapshot(test, &before, "after a veto");
+	mhp_veto(test, MEM_GOING_OFFLINE, veto->nth, -EBUSY);
+	KUNIT_EXPECT_EQ(test, offline_and_remove_memory(start, ACROSS_SIZE), -EBUSY);
+	KUNIT_EXPECT_EQ(test, mhp_veto_calls(), veto->nth);
+	mhp_expect_snapshot(test, &before, "after another veto");
+	mhp_expect_online(test, start, ACROSS_SIZE, 0, ZONE_MOVABLE);
+}
+
+/* R7: what goes offline are extents, as a whole and without gaps. */
+static void mhp_extent_offline_whole(struct kunit *test)
+{
+	u64 start = extent_start(test, 0);
+	struct mhp_snapshot before;
+
+	add_extents(test);
+	KUNIT_ASSERT_EQ(test, mhp_online(start, 2 * EXTENT_SIZE, MMOP_ONLINE_MOVABLE), 0);
+	mhp_take_snapshot(test, &before);
+	KUNIT_EXPECT_EQ(test, mhp_offline(start, SZ_4M), -EINVAL);
+	KUNIT_EXPECT_EQ(test, mhp_offline(start + SZ_4M, EXTENT_SIZE), -EINVAL);
+	KUNIT_EXPECT_EQ(test, mhp_offline(start, 2 * EXTENT_SIZE + SZ_2M), -ENOENT);
+	KUNIT_EXPECT_EQ(test, mhp_offline(start - SZ_2M, 2 * EXTENT_SIZE + SZ_2M), -ENOENT);
+	mhp_expect_snapshot(test, &before, "after the refusals");
+	KUNIT_EXPECT_EQ(test, mhp_offline(start, 2 * EXTENT_SIZE), 0);
+	mhp_expect_offline(test, start, 2 * EXTENT_SIZE);
+}
+
+/* The path of a file of the block that an address is in */
+static char *block_file(struct kunit *test, u64 addr, const char *name)
+{
+	char *path = kunit_kzalloc(test, 80, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, path);
+	snprintf(path, 80, "devices/system/memory/memory%llu/%s",
+		 addr / memory_block_size_bytes(), name);
+	return path;
+}
+
+static void expect_state(struct kunit *test, const char *state)
+{
+	KUNIT_EXPECT_STREQ(test, mhp_read_sysfs(test, block_file(test, mhp_spare_start(test),
+								 "state")), state);
+}
+
+static int write_state(struct kunit *test, const char *state)
+{
+	return mhp_sysfs_write(block_file(test, mhp_spare_start(test), "state"), state);
+}
+
+static void expect_extents(struct kunit *test, unsigned long online)
+{
+	int i;
+
+	for (i = 0; i < NR_EXTENTS; i++) {
+		if (test_bit(i, &online))
+			mhp_expect_online(test, extent_start(test, i), EXTENT_SIZE, 0,
+					  ZONE_MOVABLE);
+		else
+			mhp_expect_offline(test, extent_start(test, i), EXTENT_SIZE);
+	}
+}
+
+/* R2 R3: the state of a block is online if any extent is; writing it changes all. */
+static void mhp_extent_block_state(struct kunit *test)
+{
+	int i;
+
+	add_extents(test);
+	expect_state(test, "offline\n");
+	for (i = 0; i < NR_EXTENTS; i++) {
+		KUNIT_ASSERT_EQ(test, mhp_online(extent_start(test, i), EXTENT_SIZE,
+						 MMOP_ONLINE_MOVABLE), 0);
+		expect_state(test, "online\n");
+		/* The others follow, though the block is online. */
+		KUNIT_EXPECT_EQ(test, write_state(test, "online_movable"), 0);
+		expect_extents(test, 0x7);
+		KUNIT_EXPECT_EQ(test, write_state(test, "online_movable"), -EINVAL);
+		KUNIT_ASSERT_EQ(test, mhp_offline(extent_start(test, i), EXTENT_SIZE), 0);
+		expect_state(test, "online\n");
+		expect_extents(test, 0x7 & ~BIT(i));
+		KUNIT_EXPECT_EQ(test, write_state(test, "offline"), 0);
+		expect_state(test, "offline\n");
+		expect_extents(test, 0);
+		KUNIT_EXPECT_EQ(test, write_state(test, "offline"), -EINVAL);
+	}
+}
+
+/* R3 I6: if the k-th extent refuses what is written to the block, none has changed. */
+static void mhp_extent_block_state_rolls_back(struct kunit *test)
+{
+	const struct veto_param *veto = test->param_value;
+	struct mhp_snapshot before;
+
+	add_extents(test);
+	mhp_take_snapshot(test, &before);
+	mhp_veto(test, MEM_GOING_ONLINE, veto->nth, -ENOMEM);
+	KUNIT_EXPECT_EQ(test, write_state(test, "online_movable"), -ENOMEM);
+	KUNIT_EXPECT_EQ(test, mhp_veto_calls(), veto->nth);
+	mhp_expect_snapshot(test, &before, "after a veto");
+	expect_state(test, "offline\n");
+	expect_extents(test, 0);
+
+	/* With one that was online before */
+	KUNIT_ASSERT_EQ(test, mhp_online(extent_start(test, 1), EXTENT_SIZE,
+					 MMOP_ONLINE_MOVABLE), 0);
+	mhp_take_snapshot(test, &before);
+	if (veto->nth < NR_EXTENTS) {
+		mhp_veto(test, MEM_GOING_ONLINE, veto->nth, -ENOMEM);
+		KUNIT_EXPECT_EQ(test, write_state(test, "online_movable"), -ENOMEM);
+		mhp_expect_snapshot(test, &before, "after a veto, one being online");
+		expect_state(test, "online\n");
+		expect_extents(test, 0x2);
+	}
+	mhp_veto(test, 0, 0, 0);
+	KUNIT_EXPECT_EQ(test, write_state(test, "online_movable"), 0);
+
+	mhp_take_snapshot(test, &before);
+	mhp_veto(test, MEM_GOING_OFFLINE, veto->nth, -EBUSY);
+	KUNIT_EXPECT_EQ(test, write_state(test, "offline"), -EBUSY);
+	KUNIT_EXPECT_EQ(test, mhp_veto_calls(), veto->nth);
+	mhp_expect_snapshot(test, &before, "after a veto of going offline");
+	expect_state(test, "online\n");
+	expect_extents(test, 0x7);
+}
+
+/* I6 R8: extents that come back after a veto do so in the zones that they were in. */
+static void mhp_extent_zones_come_back(struct kunit *test)
+{
+	int nid;
+
+	if (!node_possible(1))
+		kunit_skip(test, "there is no node 1: boot with two");
+	for (nid = 0; nid < 2; nid++) {
+		mhp_must_add(test, nid, extent_start(test, nid), EXTENT_SIZE, MHP_NONE);
+		mhp_withhold(test);
+		KUNIT_ASSERT_EQ(test, mhp_online(extent_start(test, nid), EXTENT_SIZE,
+						 nid ? MMOP_ONLINE_KERNEL :
+						       MMOP_ONLINE_MOVABLE), 0);
+		mhp_unwithhold();
+	}
+	mhp_must_add(test, 0, extent_start(test, 2), EXTENT_SIZE, MHP_NONE);
+	KUNIT_ASSERT_EQ(test, mhp_online(extent_start(test, 2), EXTENT_SIZE,
+					 MMOP_ONLINE_MOVABLE), 0);
+	mhp_withhold(test);
+	mhp_veto(test, MEM_GOING_OFFLINE, 3, -EBUSY);
+	KUNIT_EXPECT_EQ(test, write_state(test, "offline"), -EBUSY);
+	mhp_expect_online(test, extent_start(test, 0), EXTENT_SIZE, 0, ZONE_MOVABLE);
+	mhp_expect_online(test, extent_start(test, 1), EXTENT_SIZE, 1, ZONE_NORMAL);
+	mhp_expect_online(test, extent_start(test, 2), EXTENT_SIZE, 0, ZONE_MOVABLE);
+}
+
+/* Writing what is no state: -EINVAL where there is a link to the block, or -ENOENT */
+static int try_node_link(struct kunit *test, int nid)
+{
+	char path[80];
+
+	snprintf(path, sizeof(path), "devices/system/node/node%d/memory%llu/state", nid,
+		 mhp_spare_start(test) / memory_block_size_bytes());
+	return mhp_sysfs_write(path, "nonsense");
+}
+
+/* R8: a block is linked to the nodes of its extents, as long as it has some of them. */
+static void mhp_extent_node_links(struct kunit *test)
+{
+	if (!node_possible(1))
+		kunit_skip(test, "there is no node 1: boot with two");
+	mhp_must_add(test, 0, extent_start(test, 0), EXTENT_SIZE, MHP_NONE);
+	KUNIT_EXPECT_EQ(test, try_node_link(test, 0), -EINVAL);
+	KUNIT_EXPECT_EQ(test, try_node_link(test, 1), -ENOENT);
+	mhp_must_add(test, 1, extent_start(test, 1), EXTENT_SIZE, MHP_NONE);
+	mhp_must_add(test, 1, extent_start(test, 2), EXTENT_SIZE, MHP_NONE);
+	KUNIT_EXPECT_EQ(test, try_node_link(test, 0), -EINVAL);
+	KUNIT_EXPECT_EQ(test, try_node_link(test, 1), -EINVAL);
+	mhp_must_remove(test, extent_start(test, 1), EXTENT_SIZE);
+	KUNIT_EXPECT_EQ(test, try_node_link(test, 1), -EINVAL);
+	mhp_must_remove(test, extent_start(test, 0), EXTENT_SIZE);
+	KUNIT_EXPECT_EQ(test, try_node_link(test, 0), -ENOENT);
+	KUNIT_EXPECT_EQ(test, try_node_link(test, 1), -EINVAL);
+	mhp_must_remove(test, extent_start(test, 2), EXTENT_SIZE);
+	KUNIT_EXPECT_EQ(test, try_node_link(test, 1), -ENOENT);
+}
+
+static unsigned long long nr_uevents(struct kunit *test)
+{
+	unsigned long long nr;
+
+	KUNIT_ASSERT_EQ(test, kstrtoull(strim(mhp_read_sysfs(test, "kernel/uevent_seqnum")),
+					10, &nr), 0);
+	return nr;
+}
+
+/* R4: one event for the block with each extent that comes or goes */
+static void mhp_extent_uevents(struct kunit *test)
+{
+	unsigned long long nr = nr_uevents(test);
+	int i;
+
+	for (i = 0; i < NR_EXTENTS; i++) {
+		mhp_must_add(test, 0, extent_start(test, i), EXTENT_SIZE, MHP_NONE);
+		KUNIT_EXPECT_EQ(test, nr_uevents(test), ++nr);
+	}
+	for (i = 0; i < NR_EXTENTS; i++) {
+		KUNIT_ASSERT_EQ(test, mhp_online(extent_start(test, i), EXTENT_SIZE,
+						 MMOP_ONLINE_MOVABLE), 0);
+		KUNIT_EXPECT_EQ(test, nr_uevents(test), ++nr);
+	}
+	for (i = 0; i < NR_EXTENTS; i++) {
+		KUNIT_ASSERT_EQ(test, mhp_offline(extent_start(test, i), EXTENT_SIZE), 0);
+		KUNIT_EXPECT_EQ(test, nr_uevents(test), ++nr);
+	}
+	for (i = 0; i < NR_EXTENTS; i++) {
+		KUNIT_ASSERT_EQ(test, remove_memory(extent_start(test, i), EXTENT_SIZE), 0);
+		KUNIT_EXPECT_EQ(test, nr_uevents(test), ++nr);
+	}
+}
+
+#define POLICY	"devices/system/memory/auto_online_blocks"
+
+static void policy_is_offline(void *test)
+{
+	mhp_sysfs_write(POLICY, "offline");
+}
+
+/* R4: a new extent obeys the policy, whatever the others of its block are. */
+static void mhp_extent_policy(struct kunit *test)
+{
+	KUNIT_EXPECT_STREQ(test, mhp_read_sysfs(test, POLICY), "offline\n");
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, policy_is_offline, test), 0);
+	mhp_must_add(test, 0, extent_start(test, 0), EXTENT_SIZE, MHP_NONE);
+	KUNIT_ASSERT_EQ(test, mhp_sysfs_write(POLICY, "online_movable"), 0);
+	mhp_must_add(test, 0, extent_start(test, 1), EXTENT_SIZE, MHP_NONE);
+	KUNIT_ASSERT_EQ(test, mhp_sysfs_write(POLICY, "offline"), 0);
+	mhp_must_add(test, 0, extent_start(test, 2), EXTENT_SIZE, MHP_NONE);
+	expect_state(test, "online\n");
+	expect_extents(test, 0x2);
+	KUNIT_ASSERT_EQ(test, mhp_sysfs_write(POLICY, "online_movable"), 0);
+	mhp_must_remove(test, extent_start(test, 0), EXTENT_SIZE);
+	mhp_must_add(test, 0, extent_start(test, 0), EXTENT_SIZE, MHP_NONE);
+	expect_extents(test, 0x3);
+}
+
+/* R5: extents that user space cannot find go online with another block of their group. */
+static void mhp_extent_group_follows(struct kunit *test)
+{
+	u64 spare = mhp_spare_start(test), block = memory_block_size_bytes();
+	int groups[2], i;
+
+	for (i = 0; i < 2; i++) {
+		groups[i] = memory_group_register_static(0, PHYS_PFN(block + SZ_8M));
+		KUNIT_ASSERT_GE(test, groups[i], 0);
+		KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, unregister_group,
+								(void *)(long)groups[i]), 0);
+	}
+	/* One of no group, which makes its block online; two of groups; and a full block */
+	mhp_must_add(test, 0, spare, SZ_8M, MHP_NONE);
+	KUNIT_ASSERT_EQ(test, mhp_online(spare, SZ_8M, MMOP_ONLINE_MOVABLE), 0);
+	mhp_must_add(test, groups[1], spare + block - SZ_16M, SZ_8M, MHP_NID_IS_MGID);
+	mhp_must_add(test, groups[0], spare + block - SZ_8M, SZ_8M + block, MHP_NID_IS_MGID);
+	mhp_expect_offline(test, spare + block - SZ_8M, SZ_8M + block);
+	KUNIT_EXPECT_EQ(test, mhp_sysfs_write(block_file(test, spare + block, "state"),
+					      "online_movable"), 0);
+	mhp_expect_online(test, spare + block - SZ_8M, SZ_8M + block, 0, ZONE_MOVABLE);
+	mhp_expect_offline(test, spare + block - SZ_16M, SZ_8M);
+	mhp_must_remove(test, spare + block - SZ_8M, SZ_8M + block);
+	mhp_must_remove(test, spare + block - SZ_16M, SZ_8M);
+}
+
+/* R1: a group knows what of it is in a kernel zone, and what can be moved. */
+static void mhp_extent_group_zones(struct kunit *test)
+{
+	int group = memory_group_register_static(0, PHYS_PFN(2 * EXTENT_SIZE)), i;
+	struct found *found;
+
+	KUNIT_ASSERT_GE(test, group, 0);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, unregister_group,
+							(void *)(long)group), 0);
+	mhp_withhold(test);
+	for (i = 0; i < 2; i++) {
+		mhp_must_add(test, group, extent_start(test, i), EXTENT_SIZE, MHP_NID_IS_MGID);
+		KUNIT_ASSERT_EQ(test, mhp_online(extent_start(test, i), EXTENT_SIZE,
+						 i ? MMOP_ONLINE_MOVABLE :
+						     MMOP_ONLINE_KERNEL), 0);
+	}
+	found = find_extents(test);
+	KUNIT_ASSERT_EQ(test, found->nr, 2);
+	KUNIT_EXPECT_EQ(test, found->copies[0].group->present_kernel_pages, PHYS_PFN(EXTENT_SIZE));
+	KUNIT_EXPECT_EQ(test, found->copies[0].group->present_movable_pages,
+			PHYS_PFN(EXTENT_SIZE));
+	mhp_must_remove(test, extent_start(test, 0), EXTENT_SIZE);
+	KUNIT_EXPECT_EQ(test, found->copies[1].group->present_kernel_pages, 0UL);
+	KUNIT_EXPECT_EQ(test, found->copies[1].group->present_movable_pages,
+			PHYS_PFN(EXTENT_SIZE));
+	mhp_must_remove(test, extent_start(test, 1), EXTENT_SIZE);
+}
+
+/* A line of the file; @memmap is where the memmap is, and @hosted its pages there */
+static char *extent_line(struct kunit *test, u64 start, u64 size, const char *what,
+			 const char *memmap, unsigned int hosted)
+{
+	char *line = kunit_kzalloc(test, 200, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, line);
+	snprintf(line, 200, "0x%016llx-0x%016llx %s memmap=%s memmap_bytes=%llu hosted_bytes=%u\n",
+		 start, start + size - 1, what, memmap, size / 64, hosted * 4096);
+	return line;
+}
+
+/* Expect a line next in the text of a file, and skip it. */
+static void expect_line(struct kunit *test, char **text, char *line)
+{
+	char *end = strchr(*text, '\n');
+	char rest;
+
+	KUNIT_ASSERT_NOT_NULL_MSG(test, end, "instead of %s", line);
+	rest = end[1];
+	end[1] = 0;
+	KUNIT_EXPECT_STREQ(test, *text, line);
+	end[1] = rest;
+	*text = end + 1;
+}
+
+/* R1 R8: the extents of a block in sysfs, with all that they have of their own */
+static void mhp_extent_text(struct kunit *test)
+{
+	int group = memory_group_register_static(0, PHYS_PFN(EXTENT_SIZE));
+	char *text, what[64];
+	u64 addr;
+
+	KUNIT_ASSERT_GE(test, group, 0);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, unregister_group,
+							(void *)(long)group), 0);
+	if (!node_possible(1) || !mhp_supports_memmap_on_memory() || sizeof(struct page) != 64)
+		kunit_skip(test, "boot with two nodes and memory_hotplug.memmap_on_memory=1");
+	mhp_must_add(test, 0, extent_start(test, 0), EXTENT_SIZE, MHP_NONE);
+	mhp_must_add(test, 1, extent_start(test, 1), EXTENT_SIZE, MHP_NONE);
+	KUNIT_ASSERT_EQ(test, mhp_online(extent_start(test, 1), EXTENT_SIZE,
+					 MMOP_ONLINE_MOVABLE), 0);
+	mhp_must_add(test, group, extent_start(test, 2), EXTENT_SIZE,
+		     MHP_MEMMAP_ON_MEMORY | MHP_NID_IS_MGID);
+	text = mhp_read_sysfs(test, block_file(test, mhp_spare_start(test), "extents"));
+	expect_line(test, &text, extent_line(test, extent_start(test, 0), EXTENT_SIZE,
+					     "offline node=0 zone=none group=none", "regular", 0));
+	expect_line(test, &text, extent_line(test, extent_start(test, 1), EXTENT_SIZE,
+					     "online node=1 zone=Movable group=none", "regular",
+					     0));
+	snprintf(what, sizeof(what), "offline node=0 zone=none group=%d", group);
+	expect_line(test, &text, extent_line(test, extent_start(test, 2), EXTENT_SIZE, what,
+					     "self", 32));
+	KUNIT_EXPECT_STREQ(test, text, "");
+	KUNIT_EXPECT_STREQ(test, mhp_read_sysfs(test, block_file(test, mhp_spare_start(test),
+								 "valid_zones")), "Movable\n");
+	KUNIT_EXPECT_STREQ(test, mhp_read_sysfs(test, "devices/system/memory/granularity_bytes"),
+			   "200000\n");
+	KUNIT_ASSERT_EQ(test, mhp_offline(extent_start(test, 1), EXTENT_SIZE), 0);
+	KUNIT_EXPECT_STREQ(test, mhp_read_sysfs(test, block_file(test, mhp_spare_start(test),
+								 "valid_zones")),
+			   "Normal Movable\n");
+	mhp_must_remove(test, extent_start(test, 2), EXTENT_SIZE);
+
+	/* What was added behind boot memory, with the memmap that boot has made */
+	addr = mhp_edge_start(test);
+	mhp_must_add(test, 0, addr, SZ_2M, MHP_MEMMAP_ON_MEMORY);
+	text = mhp_read_sysfs(test, block_file(test, addr, "extents"));
+	while (strchr(text, '\n')[1])
+		text = strchr(text, '\n') + 1;
+	expect_line(test, &text, extent_line(test, addr, SZ_2M,
+					     "offline node=0 zone=none group=none", "boot", 0));
+}
+
+/* R1: a block with more extents than a page has room for */
+static void mhp_extent_text_long(struct kunit *test)
+{
+	u64 start = mhp_spare_start(test), at;
+	char *text;
+
+	if (sizeof(struct page) != 64)
+		kunit_skip(test, "struct page has not 64 bytes");
+	for (at = start; at < start + memory_block_size_bytes(); at += SZ_2M)
+		mhp_must_add(test, 0, at, SZ_2M, MHP_NONE);
+	text = mhp_read_sysfs(test, block_file(test, start, "extents"));
+	for (at = start; at < start + memory_block_size_bytes(); at += SZ_2M)
+		expect_line(test, &text, extent_line(test, at, SZ_2M,
+						     "offline node=0 zone=none group=none",
+						     "regular", 0));
+	KUNIT_EXPECT_STREQ(test, text, "");
+}
+
+#ifdef CONFIG_MEMORY_FAILURE
+/* I4: a page with bad memory keeps its own extent from going online, and no other. */
+static void mhp_extent_poison(struct kunit *test)
+{
+	add_extents(test);
+	KUNIT_ASSERT_EQ(test, write_state(test, "online_movable"), 0);
+	KUNIT_ASSERT_EQ(test, memory_failure(PHYS_PFN(extent_start(test, 1)) + 5,
+					     MF_SW_SIMULATED), 0);
+	KUNIT_EXPECT_EQ(test, write_state(test, "offline"), 0);
+	expect_extents(test, 0);
+	KUNIT_EXPECT_EQ(test, mhp_online(extent_start(test, 1), EXTENT_SIZE,
+					 MMOP_ONLINE_MOVABLE), -EHWPOISON);
+	KUNIT_EXPECT_EQ(test, write_state(test, "online_movable"), 0);
+	expect_extents(test, 0x5);
+	/* It goes with the extent: what comes to the same place is new. */
+	mhp_must_remove(test, extent_start(test, 1), EXTENT_SIZE);
+	mhp_must_add(test, 0, extent_start(test, 1), EXTENT_SIZE, MHP_NONE);
+	KUNIT_EXPECT_EQ(test, mhp_online(extent_start(test, 1), EXTENT_SIZE,
+					 MMOP_ONLINE_MOVABLE), 0);
+	expect_extents(test, 0x7);
+}
+#endif
+
 static struct kunit_case mhp_extent_cases[] = {
 	KUNIT_CASE(mhp_extent_adjacent),
 	KUNIT_CASE_PARAM(mhp_extent_removal_order, order_gen_params),
@@ -249,6 +676,21 @@ static struct kunit_case mhp_extent_cases[] = {
 	KUNIT_CASE(mhp_extent_groups),
 	KUNIT_CASE_PARAM(mhp_extent_online_rolls_back, veto_gen_params),
 	KUNIT_CASE_PARAM(mhp_extent_offline_rolls_back, veto_gen_params),
+	KUNIT_CASE_PARAM(mhp_extent_blocks_roll_back, veto_gen_params),
+	KUNIT_CASE(mhp_extent_offline_whole),
+	KUNIT_CASE(mhp_extent_block_state),
+	KUNIT_CASE_PARAM(mhp_extent_block_state_rolls_back, veto_gen_params),
+	KUNIT_CASE(mhp_extent_zones_come_back),
+	KUNIT_CASE(mhp_extent_node_links),
+	KUNIT_CASE(mhp_extent_uevents),
+	KUNIT_CASE(mhp_extent_policy),
+	KUNIT_CASE(mhp_extent_group_follows),
+	KUNIT_CASE(mhp_extent_group_zones),
+	KUNIT_CASE(mhp_extent_text),
+	KUNIT_CASE(mhp_extent_text_long),
+#ifdef CONFIG_MEMORY_FAILURE
+	KUNIT_CASE(mhp_extent_poison),
+#endif
 	{}
 };
 

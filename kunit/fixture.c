@@ -27,6 +27,9 @@ static unsigned long long spare_size = SZ_1G;
 module_param(spare_size, ullong, 0444);
 MODULE_PARM_DESC(spare_size, "bytes of it, a multiple of the memory block size");
 
+/* Where memory begins that is behind boot memory, in the block before spare_start */
+static u64 edge_start;
+
 /* Whether the kernel had warned of something before the case */
 static bool warned_before;
 
@@ -90,6 +93,40 @@ void mhp_veto(struct kunit *test, unsigned long action, unsigned int nth, int er
 unsigned int mhp_veto_calls(void)
 {
 	return veto_seen;
+}
+
+static bool withholding;
+
+/* Like a balloon: the pages are not free, and nobody holds them. */
+static void withhold_page(struct page *page, unsigned int order)
+{
+	unsigned int i;
+
+	for (i = 0; i < 1U << order; i++)
+		set_page_count(page + i, 0);
+}
+
+/**
+ * mhp_withhold() - have memory go online without its pages becoming free
+ * @test: the case; at its end, all is as it was
+ *
+ * So memory can go to a kernel zone and offline again: the kernel allocates nothing
+ * there.
+ */
+void mhp_withhold(struct kunit *test)
+{
+	KUNIT_ASSERT_EQ(test, set_online_page_callback(withhold_page), 0);
+	withholding = true;
+}
+
+/**
+ * mhp_unwithhold() - undo mhp_withhold() for what goes online from now on
+ */
+void mhp_unwithhold(void)
+{
+	if (withholding)
+		restore_online_page_callback(withhold_page);
+	withholding = false;
 }
 
 /**
@@ -161,6 +198,22 @@ ssize_t mhp_sysfs_read(const char *path, char *buf, size_t size)
 }
 
 /**
+ * mhp_read_sysfs() - what is in a file of sysfs
+ * @test: the case, which ends here and fails if the file cannot be read
+ * @path: relative to its root
+ *
+ * Return: text of up to a page, which is freed with the case
+ */
+char *mhp_read_sysfs(struct kunit *test, const char *path)
+{
+	char *text = kunit_kzalloc(test, PAGE_SIZE + 1, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, text);
+	KUNIT_ASSERT_GE_MSG(test, mhp_sysfs_read(path, text, PAGE_SIZE + 1), 0, "%s", path);
+	return text;
+}
+
+/**
  * mhp_sysfs_write() - write a file of sysfs
  * @path: relative to its root
  * @text: what to write
@@ -217,10 +270,56 @@ u64 mhp_spare_size(void)
 	return spare_size;
 }
 
+/**
+ * mhp_edge_start() - where the memory begins that shares a block with boot memory
+ * @test: the case, which ends here and fails if there is none
+ *
+ * It lies behind boot memory, and ends where the spare memory begins.
+ *
+ * Return: physical address in bytes, aligned to the granule
+ */
+u64 mhp_edge_start(struct kunit *test)
+{
+	if (edge_start == spare_start)
+		KUNIT_FAIL_AND_ABORT(test,
+				     "no spare memory behind boot memory, before %#llx: reserve some with memmap=",
+				     spare_start);
+	return edge_start;
+}
+
+/**
+ * mhp_edge_size() - how much memory shares a block with boot memory
+ * @test: the case, which ends here and fails if there is none
+ *
+ * Return: bytes, a multiple of the granule
+ */
+u64 mhp_edge_size(struct kunit *test)
+{
+	return spare_start - mhp_edge_start(test);
+}
+
 static int last_ram(struct resource *res, void *arg)
 {
 	*(unsigned long long *)arg = res->end;
 	return 0;
+}
+
+static bool is_spare(u64 addr, u64 size)
+{
+	return region_intersects(addr, size, IORESOURCE_BUSY, IORES_DESC_NONE) ==
+	       REGION_DISJOINT && mhp_memory_answers(addr);
+}
+
+/* What is spare of the block before, if boot memory is the rest of it */
+static void find_edge(void)
+{
+	u64 block = spare_start - memory_block_size_bytes();
+
+	edge_start = spare_start;
+	while (edge_start > block && is_spare(edge_start - SZ_2M, SZ_2M))
+		edge_start -= SZ_2M;
+	if (!pfn_to_online_page(PHYS_PFN(edge_start) - 1))
+		edge_start = spare_start;
 }
 
 static int find_spare(struct kunit *test)
@@ -232,20 +331,20 @@ static int find_spare(struct kunit *test)
 				    IORESOURCE_BUSY, 0, -1, &spare_start, last_ram);
 		spare_start = ALIGN(spare_start, memory_block_size_bytes());
 	}
-	if (spare_size > (u64)MHP_KUNIT_SUBSECTIONS * SZ_2M ||
-	    spare_size > MHP_KUNIT_BLOCKS * memory_block_size_bytes()) {
-		kunit_err(test, "more spare memory than snapshots have room for");
-		return -EINVAL;
-	}
 	for (addr = spare_start; addr < spare_start + spare_size; addr += SZ_32M) {
-		if (region_intersects(addr, SZ_32M, IORESOURCE_BUSY,
-				      IORES_DESC_NONE) == REGION_DISJOINT &&
-		    mhp_memory_answers(addr))
+		if (is_spare(addr, SZ_32M))
 			continue;
 		kunit_err(test,
 			  "no spare memory at %#llx: reserve some with memmap=, or set spare_start",
 			  addr);
 		return -ENODEV;
+	}
+	if (!edge_start)
+		find_edge();
+	if (spare_start + spare_size - edge_start > (u64)MHP_KUNIT_SUBSECTIONS * SZ_2M ||
+	    spare_size > MHP_KUNIT_BLOCKS * memory_block_size_bytes()) {
+		kunit_err(test, "more spare memory than snapshots have room for");
+		return -EINVAL;
 	}
 	return 0;
 }
@@ -321,6 +420,7 @@ void mhp_take_snapshot(struct kunit *test, struct mhp_snapshot *snap)
 			z->present = zone->present_pages;
 			z->early = zone->present_early_pages;
 			z->managed = zone_managed_pages(zone);
+			z->isolated = zone->nr_isolate_pageblock;
 			/* What ZONE_DEVICE spans once, it spans for good, as on stock. */
 			if (zone->spanned_pages && i != ZONE_DEVICE) {
 				z->start_pfn = zone->zone_start_pfn;
@@ -335,7 +435,7 @@ void mhp_take_snapshot(struct kunit *test, struct mhp_snapshot *snap)
 	count_extents(snap);
 	for (pfn = start; pfn < end; pfn += PAGES_PER_SECTION)
 		snap->sections += present_section(__pfn_to_section(pfn));
-	for (pfn = start, i = 0; pfn < end; pfn += PAGES_PER_SUBSECTION, i++) {
+	for (pfn = PHYS_PFN(edge_start), i = 0; pfn < end; pfn += PAGES_PER_SUBSECTION, i++) {
 		__assign_bit(i, snap->valid, pfn_valid(pfn));
 		__assign_bit(i, snap->in_use, !!pfn_to_online_page(pfn));
 		__assign_bit(i, snap->mapped, is_mapped(pfn_to_kaddr(pfn)));
@@ -383,6 +483,8 @@ void mhp_expect_snapshot(struct kunit *test, const struct mhp_snapshot *snap,
 			KUNIT_EXPECT_EQ_MSG(test, a->early, b->early,
 					    "%s: node %d zone %d", when, nid, i);
 			KUNIT_EXPECT_EQ_MSG(test, a->managed, b->managed,
+					    "%s: node %d zone %d", when, nid, i);
+			KUNIT_EXPECT_EQ_MSG(test, a->isolated, b->isolated,
 					    "%s: node %d zone %d", when, nid, i);
 		}
 	}
@@ -556,6 +658,7 @@ struct device_range {
 	struct list_head next;
 	u64 start;
 	u64 size;
+	bool claimed;
 	struct dev_pagemap pgmap;
 };
 
@@ -564,9 +667,39 @@ static LIST_HEAD(device_ranges);
 static void free_device(struct device_range *range)
 {
 	memunmap_pages(&range->pgmap);
-	release_mem_region(range->start, range->size);
+	if (range->claimed)
+		release_mem_region(range->start, range->size);
 	list_del(&range->next);
 	kfree(range);
+}
+
+static void add_device(struct kunit *test, u64 start, u64 size, bool claim,
+		       const struct vmem_altmap *altmap)
+{
+	struct device_range *range = kzalloc(sizeof(*range), GFP_KERNEL);
+	void *addr = ERR_PTR(-EBUSY);
+
+	KUNIT_ASSERT_NOT_NULL(test, range);
+	range->start = start;
+	range->size = size;
+	range->pgmap.type = MEMORY_DEVICE_GENERIC;
+	range->pgmap.nr_range = 1;
+	range->pgmap.range.start = start;
+	range->pgmap.range.end = start + size - 1;
+	if (altmap) {
+		memcpy(&range->pgmap.altmap, altmap, sizeof(*altmap));
+		range->pgmap.flags = PGMAP_ALTMAP_VALID;
+	}
+	range->claimed = claim && request_mem_region(start, size, "mhp_kunit");
+	if (range->claimed == claim)
+		addr = memremap_pages(&range->pgmap, 0);
+	if (IS_ERR(addr)) {
+		if (range->claimed)
+			release_mem_region(start, size);
+		kfree(range);
+		KUNIT_FAIL_AND_ABORT(test, "no device at %#llx: %pe", start, addr);
+	}
+	list_add(&range->next, &device_ranges);
 }
 
 /**
@@ -577,26 +710,41 @@ static void free_device(struct device_range *range)
  */
 void mhp_must_add_device(struct kunit *test, u64 start, u64 size)
 {
-	struct device_range *range = kzalloc(sizeof(*range), GFP_KERNEL);
-	struct resource *res;
-	void *addr;
+	add_device(test, start, size, true, NULL);
+}
 
-	KUNIT_ASSERT_NOT_NULL(test, range);
-	range->start = start;
-	range->size = size;
-	range->pgmap.type = MEMORY_DEVICE_GENERIC;
-	range->pgmap.nr_range = 1;
-	range->pgmap.range.start = start;
-	range->pgmap.range.end = start + size - 1;
-	res = request_mem_region(start, size, "mhp_kunit");
-	addr = res ? memremap_pages(&range->pgmap, 0) : ERR_PTR(-EBUSY);
-	if (IS_ERR(addr)) {
-		if (res)
-			release_mem_region(start, size);
-		kfree(range);
-		KUNIT_FAIL_AND_ABORT(test, "no device at %#llx: %pe", start, addr);
-	}
-	list_add(&range->next, &device_ranges);
+/**
+ * mhp_must_add_device_altmap() - have ZONE_DEVICE that hosts its memmap, or end the case
+ * @test: the case; the device goes at its end
+ * @start: physical address in bytes
+ * @size: bytes
+ * @reserve: pages at the start that the memmap must not use
+ * @free: pages behind these that it may use
+ */
+void mhp_must_add_device_altmap(struct kunit *test, u64 start, u64 size,
+				unsigned long reserve, unsigned long free)
+{
+	struct vmem_altmap altmap = {
+		.base_pfn = PHYS_PFN(start),
+		.end_pfn = PHYS_PFN(start + size - 1),
+		.reserve = reserve,
+		.free = free,
+	};
+
+	add_device(test, start, size, true, &altmap);
+}
+
+/**
+ * mhp_must_hide_device() - have ZONE_DEVICE that no resource tells of, or end the case
+ * @test: the case; the device goes at its end
+ * @start: physical address in bytes
+ * @size: bytes
+ *
+ * Who adds memory there finds out half way.
+ */
+void mhp_must_hide_device(struct kunit *test, u64 start, u64 size)
+{
+	add_device(test, start, size, false, NULL);
 }
 
 /**
@@ -698,13 +846,14 @@ void mhp_fixture_exit(struct kunit *test)
 {
 	struct device_range *range, *tmp;
 	struct leftover left;
-	u64 at = spare_start, end = spare_start + spare_size;
+	u64 at = edge_start, end = spare_start + spare_size;
 	int ret;
 
 	if (!test->priv)
 		return;
 	unregister_memory_notifier(&veto_nb);
 	unregister_memory_notifier(&note_nb);
+	mhp_unwithhold();
 	list_for_each_entry_safe(range, tmp, &device_ranges, next)
 		free_device(range);
 	while (at < end && find_leftover(at, end, &left)) {

@@ -30,6 +30,7 @@
  * @present: pages
  * @early: pages present since boot
  * @managed: pages
+ * @isolated: pageblocks that the page allocator must not use
  */
 struct mhp_zone_snapshot {
 	unsigned long start_pfn;
@@ -37,6 +38,7 @@ struct mhp_zone_snapshot {
 	unsigned long present;
 	unsigned long early;
 	unsigned long managed;
+	unsigned long isolated;
 };
 
 /**
@@ -48,10 +50,10 @@ struct mhp_zone_snapshot {
  * @extents: memory extents
  * @online: of these, online
  * @sections: present sections of the spare memory
- * @valid: its sub-sections that have a memmap
- * @in_use: its sub-sections that are online
- * @mapped: its sub-sections in the direct map
- * @memmap: its sub-sections whose struct pages are mapped, valid or not
+ * @valid: sub-sections of it and of its edge that have a memmap
+ * @in_use: of these, online
+ * @mapped: of these, in the direct map
+ * @memmap: of these, those whose struct pages are mapped, valid or not
  * @blocks: its memory blocks that sysfs shows
  */
 struct mhp_snapshot {
@@ -81,6 +83,8 @@ struct mhp_call {
 
 u64 mhp_spare_start(struct kunit *test);
 u64 mhp_spare_size(void);
+u64 mhp_edge_start(struct kunit *test);
+u64 mhp_edge_size(struct kunit *test);
 void mhp_take_snapshot(struct kunit *test, struct mhp_snapshot *snap);
 void mhp_expect_snapshot(struct kunit *test, const struct mhp_snapshot *snap,
 			 const char *when);
@@ -93,6 +97,9 @@ bool mhp_sysfs_exists(const char *path);
 void mhp_must_add(struct kunit *test, int nid, u64 start, u64 size, mhp_t flags);
 void mhp_must_remove(struct kunit *test, u64 start, u64 size);
 void mhp_must_add_device(struct kunit *test, u64 start, u64 size);
+void mhp_must_add_device_altmap(struct kunit *test, u64 start, u64 size,
+				unsigned long reserve, unsigned long free);
+void mhp_must_hide_device(struct kunit *test, u64 start, u64 size);
 void mhp_must_remove_device(struct kunit *test, u64 start);
 int mhp_online(u64 start, u64 size, enum mmop type);
 int mhp_offline(u64 start, u64 size);
@@ -105,6 +112,9 @@ unsigned int mhp_veto_calls(void);
 void mhp_forget_calls(void);
 const struct mhp_call *mhp_get_call(unsigned int i);
 unsigned int mhp_count_calls(unsigned long action);
+void mhp_withhold(struct kunit *test);
+void mhp_unwithhold(void);
+char *mhp_read_sysfs(struct kunit *test, const char *path);
 
 extern struct kunit_suite mhp_stock_suite;
 extern struct kunit_suite mhp_subsection_suite;

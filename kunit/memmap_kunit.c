@@ -3,8 +3,10 @@
  * mhp_memmap: where memmaps are.
  */
 
+#include <linux/io.h>
 #include <linux/mm.h>
 #include <linux/sizes.h>
+#include <linux/string.h>
 
 #include "fixture.h"
 #include "vmemmap.h"
@@ -63,6 +65,20 @@ static unsigned long count_strays(u64 start, u64 size, u64 low, u64 high)
 	return strays;
 }
 
+/* I8: the altmap has just what the memmap of its extent needs, and that is used up. */
+static void expect_altmap(struct kunit *test, struct vmem_altmap *altmap, u64 start, u64 size)
+{
+	unsigned long memmap = PFN_UP(PHYS_PFN(size) * sizeof(struct page));
+
+	KUNIT_EXPECT_EQ(test, altmap->base_pfn, PHYS_PFN(start));
+	KUNIT_EXPECT_EQ(test, altmap->end_pfn, PHYS_PFN(start + size - 1));
+	KUNIT_EXPECT_EQ(test, altmap->reserve, 0UL);
+	KUNIT_EXPECT_EQ(test, altmap->free, memmap);
+	KUNIT_EXPECT_EQ(test, altmap->alloc, memmap);
+	KUNIT_EXPECT_EQ(test, altmap->align, 0UL);
+	KUNIT_EXPECT_EQ(test, vmem_altmap_offset(altmap), memmap);
+}
+
 static void need_memmap_on_memory(struct kunit *test)
 {
 	if (!mhp_supports_memmap_on_memory())
@@ -87,15 +103,12 @@ static void mhp_memmap_self_hosted(struct kunit *test)
 		size = PFN_PHYS((u64)ext.nr_pages);
 		memmap = ext.nr_pages * sizeof(struct page);
 		KUNIT_ASSERT_NOT_NULL(test, ext.altmap);
-		KUNIT_EXPECT_EQ(test, PFN_PHYS((u64)altmap.base_pfn), at);
-		KUNIT_EXPECT_EQ(test, altmap.free, PFN_UP(memmap));
-		KUNIT_EXPECT_EQ(test, altmap.alloc, PFN_UP(memmap));
-		KUNIT_EXPECT_EQ(test, altmap.align, 0UL);
+		expect_altmap(test, &altmap, at, size);
 		KUNIT_EXPECT_EQ(test, count_strays(at, size, at, at + memmap), 0UL);
 	}
 }
 
-/* Without the flag, no page of memmap lies on the memory itself. */
+/* I8: without the flag, no page of memmap lies on the memory itself. */
 static void mhp_memmap_regular(struct kunit *test)
 {
 	const struct place_param *place = test->param_value;
@@ -159,11 +172,267 @@ static void mhp_memmap_neighbours(struct kunit *test)
 	}
 }
 
+/* An altmap, and what its numbers say of pages by their distance from its base */
+static const struct altmap_param {
+	const char *name;
+	unsigned long reserve;
+	unsigned long free;
+	unsigned long offset;	/* where other pages begin */
+	unsigned long first;	/* that it owns */
+	unsigned long behind;	/* the last that it owns */
+} altmaps[] = {
+	{ "packed", 0, 8, 8, 0, 8 },
+	{ "reserve", 4, 8, 12, 4, 12 },
+	{ "reserve_only", 4, 0, 4, 4, 4 },
+	{ "huge", 512, 512, 1024, 512, 1024 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(altmap, altmaps, name);
+
+/* I8: an altmap owns what it may give, not what is reserved, nor what is behind. */
+static void mhp_memmap_altmap_numbers(struct kunit *test)
+{
+	const struct altmap_param *param = test->param_value;
+	struct vmem_altmap altmap = {
+		.base_pfn = 0x40000, .end_pfn = 0x47fff,
+		.reserve = param->reserve, .free = param->free, .alloc = param->free,
+	};
+	unsigned long i;
+
+	KUNIT_EXPECT_EQ(test, vmem_altmap_offset(&altmap), param->offset);
+	for (i = 0; i < 2048; i++)
+		KUNIT_EXPECT_EQ_MSG(test, vmem_altmap_owns(&altmap, 0x40000 + i),
+				    i >= param->first && i < param->behind, "page %lu", i);
+	KUNIT_EXPECT_FALSE(test, vmem_altmap_owns(&altmap, 0x3ffff));
+	KUNIT_EXPECT_FALSE(test, vmem_altmap_owns(NULL, 0x40000));
+	for (i = param->free; i--;) {
+		vmem_altmap_free(&altmap, 1);
+		KUNIT_EXPECT_EQ(test, altmap.alloc, i);
+	}
+	/* What it gave and got back is still set aside. */
+	KUNIT_EXPECT_EQ(test, vmem_altmap_offset(&altmap), param->offset);
+}
+
+/* I8: the altmap stays as it is while its extent goes online and offline. */
+static void mhp_memmap_altmap_lives(struct kunit *test)
+{
+	u64 start = mhp_spare_start(test) + SZ_8M, size = SZ_4M + SZ_2M;
+	struct vmem_altmap altmap = { };
+	struct memory_extent ext;
+	int step;
+
+	need_memmap_on_memory(test);
+	KUNIT_EXPECT_FALSE(test, get_extent(start, &ext, &altmap));
+	mhp_must_add(test, 0, start, size, MHP_MEMMAP_ON_MEMORY);
+	for (step = 0; step < 5; step++) {
+		KUNIT_ASSERT_TRUE(test, get_extent(start, &ext, &altmap));
+		KUNIT_ASSERT_NOT_NULL(test, ext.altmap);
+		expect_altmap(test, &altmap, start, size);
+		if (step % 2)
+			KUNIT_ASSERT_EQ(test, mhp_offline(start, size), 0);
+		else
+			KUNIT_ASSERT_EQ(test, mhp_online(start, size, MMOP_ONLINE_MOVABLE), 0);
+	}
+	/* If a page had not come back to the altmap, the kernel would warn of it. */
+	mhp_must_remove(test, start, size);
+	KUNIT_EXPECT_FALSE(test, get_extent(start, &ext, &altmap));
+	mhp_expect_hole(test, start, size);
+}
+
+/* I5 I8: memory comes back to where it was, with its memmap elsewhere than before. */
+static void mhp_memmap_comes_back(struct kunit *test)
+{
+	static const mhp_t turns[] = {
+		MHP_NONE, MHP_MEMMAP_ON_MEMORY, MHP_MEMMAP_ON_MEMORY, MHP_NONE, MHP_NONE,
+	};
+	const struct place_param *place = test->param_value;
+	u64 start = mhp_spare_start(test) + place->offset;
+	unsigned long hosted = PFN_UP(PHYS_PFN(place->size) * sizeof(struct page));
+	struct mhp_snapshot before;
+	int i;
+
+	need_memmap_on_memory(test);
+	mhp_take_snapshot(test, &before);
+	for (i = 0; i < ARRAY_SIZE(turns); i++) {
+		mhp_must_add(test, 0, start, place->size, turns[i]);
+		KUNIT_EXPECT_EQ(test, count_strays(start, place->size, start, start + place->size),
+				turns[i] == MHP_NONE ? hosted : 0UL);
+		KUNIT_ASSERT_EQ(test, mhp_online(start, place->size, MMOP_ONLINE_MOVABLE), 0);
+		mhp_must_remove(test, start, place->size);
+		mhp_expect_hole(test, start, place->size);
+		mhp_expect_snapshot(test, &before, turns[i] ? "hosted" : "regular");
+	}
+}
+
+/* Extents of one section, and in which order they go */
+static const struct mix_param {
+	const char *name;
+	int go[3];
+} mixes[] = {
+	{ "first_second_third", { 0, 1, 2 } },
+	{ "first_third_second", { 0, 2, 1 } },
+	{ "second_first_third", { 1, 0, 2 } },
+	{ "second_third_first", { 1, 2, 0 } },
+	{ "third_first_second", { 2, 0, 1 } },
+	{ "third_second_first", { 2, 1, 0 } },
+};
+
+KUNIT_ARRAY_PARAM_DESC(mix, mixes, name);
+
+/*
+ * I4 I8: memory that hosts its memmap, that does not, and that does again, side by side.
+ * Each page of memmap goes back to where it came from: the kernel warns of nothing.
+ */
+static void mhp_memmap_mixed(struct kunit *test)
+{
+	static const mhp_t flags[] = { MHP_MEMMAP_ON_MEMORY, MHP_NONE, MHP_MEMMAP_ON_MEMORY };
+	const struct mix_param *mix = test->param_value;
+	const u64 size = SZ_2M;
+	u64 first = mhp_spare_start(test) + SZ_16M;
+	int i, j;
+
+	need_memmap_on_memory(test);
+	for (i = 0; i < 3; i++) {
+		mhp_must_add(test, 0, first + i * size, size, flags[i]);
+		KUNIT_ASSERT_EQ(test, mhp_online(first + i * size, size,
+						 MMOP_ONLINE_MOVABLE), 0);
+	}
+	for (i = 0; i < 3; i++) {
+		mhp_must_remove(test, first + mix->go[i] * size, size);
+		mhp_expect_hole(test, first + mix->go[i] * size, size);
+		for (j = i + 1; j < 3; j++) {
+			u64 at = first + mix->go[j] * size;
+
+			mhp_expect_online(test, at, size, 0, ZONE_MOVABLE);
+			KUNIT_EXPECT_EQ(test, count_strays(at, size, at, at + size),
+					flags[mix->go[j]] ? 0UL : 8UL);
+		}
+	}
+}
+
+/* I8: what lies in a section that is there since boot has its memmap, and hosts none. */
+static void mhp_memmap_boot_section(struct kunit *test)
+{
+	u64 start = mhp_edge_start(test), size = mhp_edge_size(test) + SZ_4M;
+	u64 spare = mhp_spare_start(test);
+	unsigned long memmap = PHYS_PFN(PHYS_PFN(SZ_4M) * sizeof(struct page));
+	struct vmem_altmap altmap = { };
+	struct mhp_snapshot before, now;
+	struct memory_extent ext;
+
+	need_memmap_on_memory(test);
+	mhp_take_snapshot(test, &before);
+	/* From there to the next section, which is new */
+	mhp_must_add(test, 0, start, size, MHP_MEMMAP_ON_MEMORY);
+	KUNIT_ASSERT_TRUE(test, get_extent(start, &ext, &altmap));
+	KUNIT_EXPECT_NULL(test, ext.altmap);
+	KUNIT_EXPECT_EQ(test, count_strays(start, spare - start, start, start + size),
+			(unsigned long)PHYS_PFN(PHYS_PFN(spare - start) * sizeof(struct page)));
+	KUNIT_ASSERT_TRUE(test, get_extent(spare, &ext, &altmap));
+	KUNIT_ASSERT_NOT_NULL(test, ext.altmap);
+	expect_altmap(test, &altmap, spare, SZ_4M);
+	KUNIT_EXPECT_EQ(test, count_strays(spare, SZ_4M, spare, spare + SZ_4M), 0UL);
+
+	KUNIT_ASSERT_EQ(test, mhp_online(start, size, MMOP_ONLINE_MOVABLE), 0);
+	mhp_take_snapshot(test, &now);
+	KUNIT_EXPECT_EQ(test, now.totalram, before.totalram + PHYS_PFN(size) - memmap);
+	mhp_expect_online(test, start, size, 0, ZONE_MOVABLE);
+	mhp_must_remove(test, start, size);
+}
+
+/* What memory holds before it is added, and whether it still does */
+#define PATTERN	0x5a
+
+static void write_pattern(struct kunit *test, u64 addr)
+{
+	void __iomem *io = ioremap(addr, PAGE_SIZE);
+
+	KUNIT_ASSERT_NOT_NULL(test, (void __force *)io);
+	memset_io(io, PATTERN, PAGE_SIZE);
+	mb();	/* written before the memory is added */
+	iounmap(io);
+}
+
+/* I8: memmap on memory that cannot be written yet is not written before it goes online. */
+static void mhp_memmap_inaccessible(struct kunit *test)
+{
+	u64 start = mhp_spare_start(test) + SZ_4M;
+	struct vmem_altmap altmap = { };
+	struct memory_extent ext;
+
+	need_memmap_on_memory(test);
+	write_pattern(test, start);
+	mhp_must_add(test, 0, start, SZ_4M, MHP_MEMMAP_ON_MEMORY | MHP_OFFLINE_INACCESSIBLE);
+	KUNIT_ASSERT_TRUE(test, get_extent(start, &ext, &altmap));
+	KUNIT_ASSERT_NOT_NULL(test, ext.altmap);
+	KUNIT_EXPECT_TRUE(test, altmap.inaccessible);
+	KUNIT_EXPECT_NULL(test, memchr_inv(pfn_to_page(PHYS_PFN(start)), PATTERN, PAGE_SIZE));
+	KUNIT_ASSERT_EQ(test, mhp_online(start, SZ_4M, MMOP_ONLINE_MOVABLE), 0);
+	mhp_expect_online(test, start, SZ_4M, 0, ZONE_MOVABLE);
+	KUNIT_ASSERT_EQ(test, mhp_offline(start, SZ_4M), 0);
+	mhp_must_remove(test, start, SZ_4M);
+
+	/* Other memory has its memmap poisoned, for who uses it too early. */
+	write_pattern(test, start);
+	mhp_must_add(test, 0, start, SZ_4M, MHP_MEMMAP_ON_MEMORY);
+	if (IS_ENABLED(CONFIG_DEBUG_VM))
+		KUNIT_EXPECT_TRUE(test, PagePoisoned(pfn_to_page(PHYS_PFN(start))));
+}
+
+/*
+ * I5 I8: memory that hosts its memmap goes offline from a kernel zone, too: what cannot
+ * be moved there is the memmap, and that stays.
+ */
+static void mhp_memmap_kernel_zone(struct kunit *test)
+{
+	const struct place_param *place = test->param_value;
+	u64 start = mhp_spare_start(test) + place->offset, size;
+	struct mhp_snapshot added, now;
+	struct memory_extent ext;
+	struct vmem_altmap altmap;
+	unsigned long pfn, i, hosting = 0;
+	struct page *page;
+	u64 at;
+
+	need_memmap_on_memory(test);
+	mhp_must_add(test, 0, start, place->size, MHP_MEMMAP_ON_MEMORY);
+	mhp_take_snapshot(test, &added);
+	mhp_withhold(test);
+	KUNIT_ASSERT_EQ(test, mhp_online(start, place->size, MMOP_ONLINE_KERNEL), 0);
+	mhp_expect_online(test, start, place->size, 0, ZONE_NORMAL);
+	mhp_take_snapshot(test, &now);
+	KUNIT_EXPECT_EQ(test, now.zones[0][ZONE_NORMAL].present,
+			added.zones[0][ZONE_NORMAL].present + PHYS_PFN(place->size));
+	KUNIT_EXPECT_EQ(test, now.zones[0][ZONE_NORMAL].isolated,
+			added.zones[0][ZONE_NORMAL].isolated);
+	for (at = start; at < start + place->size; at += size) {
+		KUNIT_ASSERT_TRUE(test, get_extent(at, &ext, &altmap));
+		size = PFN_PHYS((u64)ext.nr_pages);
+		pfn = PHYS_PFN(at);
+		for (i = 0; i < vmem_altmap_offset(&altmap); i++) {
+			page = pfn_to_page(pfn + i);
+			hosting += PageVmemmapSelfHosted(page) && page_count(page) == 1;
+		}
+	}
+	KUNIT_EXPECT_EQ(test, hosting, (unsigned long)PFN_UP(PHYS_PFN(place->size) *
+							     sizeof(struct page)));
+	KUNIT_ASSERT_EQ(test, mhp_offline(start, place->size), 0);
+	mhp_expect_snapshot(test, &added, "offline again");
+}
+
 static struct kunit_case mhp_memmap_cases[] = {
 	KUNIT_CASE_PARAM(mhp_memmap_self_hosted, place_gen_params),
 	KUNIT_CASE_PARAM(mhp_memmap_regular, place_gen_params),
 	KUNIT_CASE_PARAM(mhp_memmap_counters, place_gen_params),
 	KUNIT_CASE(mhp_memmap_neighbours),
+	KUNIT_CASE_PARAM(mhp_memmap_altmap_numbers, altmap_gen_params),
+	KUNIT_CASE(mhp_memmap_altmap_lives),
+	KUNIT_CASE_PARAM_ATTR(mhp_memmap_comes_back, place_gen_params,
+			      { .speed = KUNIT_SPEED_SLOW }),
+	KUNIT_CASE_PARAM(mhp_memmap_mixed, mix_gen_params),
+	KUNIT_CASE(mhp_memmap_boot_section),
+	KUNIT_CASE(mhp_memmap_inaccessible),
+	KUNIT_CASE_PARAM(mhp_memmap_kernel_zone, place_gen_params),
 	{}
 };
 

@@ -7,19 +7,25 @@
 #include <linux/fs.h>
 #include <linux/gfp.h>
 #include <linux/jhash.h>
+#include <linux/mman.h>
 #include <linux/mm.h>
+#include <linux/mount.h>
 #include <linux/shmem_fs.h>
 #include <linux/sizes.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
 
 #include "fixture.h"
 
-enum kind { HOLE, OFFLINE, ONLINE, DEVICE };
+enum kind { BOOT, HOLE, OFFLINE, ONLINE, DEVICE };
 
-/* One section, from its start to its end */
-static const struct {
+struct part {
 	u64 size;
 	enum kind kind;
-} layout[] = {
+};
+
+/* A section of spare memory, from its start to its end */
+static const struct part spare_layout[] = {
 	{ SZ_2M, ONLINE },
 	{ SZ_2M, OFFLINE },
 	{ SZ_4M, HOLE },
@@ -33,67 +39,251 @@ static const struct {
 	{ SZ_8M, HOLE },
 };
 
-static void make_layout(struct kunit *test)
-{
-	u64 at = mhp_spare_start(test);
-	int i;
+/* A section from the end of its boot memory on; what is not told of is a hole. */
+static const struct part edge_layout[] = {
+	{ SZ_2M, ONLINE },
+	{ SZ_2M, HOLE },
+	{ SZ_4M, DEVICE },
+	{ SZ_4M, ONLINE },
+	{ SZ_2M, OFFLINE },
+	{ SZ_2M, DEVICE },
+	{ SZ_4M, OFFLINE },
+	{ SZ_2M, ONLINE },
+};
 
-	for (i = 0; i < ARRAY_SIZE(layout); at += layout[i++].size) {
-		if (layout[i].kind == DEVICE)
-			mhp_must_add_device(test, at, layout[i].size);
-		if (layout[i].kind != ONLINE && layout[i].kind != OFFLINE)
+static const struct layout_param {
+	const char *name;
+	const struct part *parts;
+	unsigned int nr;
+	bool edge;
+} layouts[] = {
+	{ "spare_memory", spare_layout, ARRAY_SIZE(spare_layout), false },
+	{ "behind_boot_memory", edge_layout, ARRAY_SIZE(edge_layout), true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(layout, layouts, name);
+
+static u64 layout_start(struct kunit *test, const struct layout_param *layout)
+{
+	return layout->edge ? mhp_edge_start(test) : mhp_spare_start(test);
+}
+
+static void make_layout(struct kunit *test, const struct layout_param *layout)
+{
+	u64 at = layout_start(test, layout);
+	const struct part *part = layout->parts;
+
+	for (; part < layout->parts + layout->nr; at += part++->size) {
+		if (part->kind == DEVICE)
+			mhp_must_add_device(test, at, part->size);
+		if (part->kind != ONLINE && part->kind != OFFLINE)
 			continue;
-		mhp_must_add(test, 0, at, layout[i].size, MHP_NONE);
-		if (layout[i].kind == ONLINE)
-			KUNIT_ASSERT_EQ(test, mhp_online(at, layout[i].size,
-							 MMOP_ONLINE_MOVABLE), 0);
+		mhp_must_add(test, 0, at, part->size, MHP_NONE);
+		if (part->kind == ONLINE)
+			KUNIT_ASSERT_EQ(test, mhp_online(at, part->size, MMOP_ONLINE_MOVABLE), 0);
 	}
+}
+
+/* What the layout says of an address of its section */
+static enum kind kind_of(struct kunit *test, const struct layout_param *layout, u64 addr)
+{
+	u64 at = layout_start(test, layout);
+	unsigned int i;
+
+	if (addr < at)
+		return BOOT;
+	for (i = 0; i < layout->nr; at += layout->parts[i++].size) {
+		if (addr < at + layout->parts[i].size)
+			return layout->parts[i].kind;
+	}
+	return HOLE;
+}
+
+/* Expect what the layout says, pfn by pfn, from the start of the section to its end. */
+static void expect_layout(struct kunit *test, const struct layout_param *layout,
+			  struct zone *boot_zone, const char *when)
+{
+	unsigned long start = SECTION_ALIGN_DOWN(PHYS_PFN(layout_start(test, layout)));
+	struct zone *movable = &NODE_DATA(0)->node_zones[ZONE_MOVABLE];
+	struct zone *device = &NODE_DATA(0)->node_zones[ZONE_DEVICE];
+	unsigned long pfn, offline = 0, valid = 0, zones = 0, holes = 0;
+
+	for (pfn = start; pfn < start + PAGES_PER_SECTION; pfn++) {
+		enum kind kind = kind_of(test, layout, PFN_PHYS((u64)pfn));
+		struct page *page = pfn_to_online_page(pfn);
+
+		offline += !!page != (kind == BOOT || kind == ONLINE);
+		/* The memmap of a section that is there since boot covers its holes. */
+		valid += pfn_valid(pfn) != (kind != HOLE || layout->edge);
+		if (!pfn_valid(pfn))
+			continue;
+		page = pfn_to_page(pfn);
+		if (kind == BOOT)
+			zones += page_zone(page) != boot_zone;
+		else if (kind == ONLINE)
+			zones += page_zone(page) != movable;
+		else if (kind == DEVICE)
+			zones += page_zone(page) != device;
+		else if (kind == HOLE)
+			/* Boot may link it to the next node; the zone is alike. */
+			holes += PagePoisoned(page) || !PageReserved(page) ||
+				 page_zonenum(page) != zone_idx(boot_zone);
+	}
+	KUNIT_EXPECT_EQ_MSG(test, offline, 0UL, "%s: wrong answers of pfn_to_online_page()", when);
+	KUNIT_EXPECT_EQ_MSG(test, valid, 0UL, "%s: wrong answers of pfn_valid()", when);
+	KUNIT_EXPECT_EQ_MSG(test, zones, 0UL, "%s: pages of a wrong zone", when);
+	KUNIT_EXPECT_EQ_MSG(test, holes, 0UL, "%s: pages of holes that boot has left otherwise",
+			    when);
+}
+
+static struct zone *boot_zone_of(struct kunit *test, const struct layout_param *layout)
+{
+	struct page *page;
+
+	if (!layout->edge)
+		return NULL;
+	page = pfn_to_online_page(PHYS_PFN(mhp_edge_start(test)) - 1);
+	return page ? page_zone(page) : NULL;
 }
 
 /* I2 I3: each pfn of a mixed section is what the layout says. */
 static void mhp_online_every_pfn(struct kunit *test)
 {
-	u64 at = mhp_spare_start(test);
-	unsigned long pfn, end, wrong;
-	struct page *page;
-	int i;
+	const struct layout_param *layout = test->param_value;
+	struct zone *boot_zone = boot_zone_of(test, layout);
 
-	make_layout(test);
-	for (i = 0; i < ARRAY_SIZE(layout); at += layout[i++].size) {
-		wrong = 0;
-		end = PHYS_PFN(at + layout[i].size);
-		for (pfn = PHYS_PFN(at); pfn < end; pfn++) {
-			page = pfn_to_online_page(pfn);
-			wrong += !!page != (layout[i].kind == ONLINE);
-			wrong += pfn_valid(pfn) != (layout[i].kind != HOLE);
-			if (page)
-				wrong += page_zonenum(page) != ZONE_MOVABLE;
-			else if (layout[i].kind == DEVICE)
-				wrong += page_zonenum(pfn_to_page(pfn)) != ZONE_DEVICE;
+	make_layout(test, layout);
+	expect_layout(test, layout, boot_zone, "with all parts");
+}
+
+/* I4: parts of a mixed section go one by one, and those that stay do not change. */
+static void mhp_online_every_pfn_going(struct kunit *test)
+{
+	const struct layout_param *layout = test->param_value;
+	struct zone *boot_zone = boot_zone_of(test, layout);
+	struct layout_param left = *layout;
+	struct part *parts;
+	unsigned int i, j, odd;
+	char when[32];
+	u64 at;
+
+	parts = kunit_kzalloc(test, layout->nr * sizeof(*parts), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, parts);
+	memcpy(parts, layout->parts, layout->nr * sizeof(*parts));
+	left.parts = parts;
+	make_layout(test, layout);
+	for (odd = 0; odd < 2; odd++) {
+		for (i = odd; i < layout->nr; i += 2) {
+			if (parts[i].kind == HOLE)
+				continue;
+			at = layout_start(test, layout);
+			for (j = 0; j < i; j++)
+				at += parts[j].size;
+			if (parts[i].kind == DEVICE)
+				mhp_must_remove_device(test, at);
+			else
+				mhp_must_remove(test, at, parts[i].size);
+			parts[i].kind = HOLE;
+			snprintf(when, sizeof(when), "part %u gone", i);
+			expect_layout(test, &left, boot_zone, when);
 		}
-		KUNIT_EXPECT_EQ_MSG(test, wrong, 0UL, "part %d, kind %d, at %#llx",
-				    i, layout[i].kind, at);
 	}
 }
 
-/* Which side of the online pages the bait is */
+/* I5: memory behind boot memory comes and goes, also together with what is behind. */
+static void mhp_online_edge_round_trip(struct kunit *test)
+{
+	const struct layout_param all_hole = { .edge = true };
+	struct zone *boot_zone = boot_zone_of(test, &all_hole);
+	u64 start = mhp_edge_start(test), size = mhp_edge_size(test) + SZ_4M;
+	struct mhp_snapshot before, added, now;
+
+	mhp_take_snapshot(test, &before);
+	mhp_must_add(test, 0, start, size, MHP_NONE);
+	mhp_expect_offline(test, start, size);
+	mhp_take_snapshot(test, &added);
+	KUNIT_EXPECT_EQ(test, added.extents, before.extents + 2);
+	KUNIT_ASSERT_EQ(test, mhp_online(start, size, MMOP_ONLINE_MOVABLE), 0);
+	mhp_expect_online(test, start, size, 0, ZONE_MOVABLE);
+	KUNIT_EXPECT_PTR_EQ(test, boot_zone_of(test, &all_hole), boot_zone);
+	mhp_take_snapshot(test, &now);
+	KUNIT_EXPECT_EQ(test, now.zones[0][ZONE_MOVABLE].present,
+			before.zones[0][ZONE_MOVABLE].present + PHYS_PFN(size));
+	/* The section is there since boot; the memory is not. */
+	KUNIT_EXPECT_EQ(test, now.zones[0][ZONE_MOVABLE].early,
+			before.zones[0][ZONE_MOVABLE].early);
+	KUNIT_ASSERT_EQ(test, mhp_offline(start, size), 0);
+	mhp_expect_snapshot(test, &added, "offline again");
+	KUNIT_ASSERT_EQ(test, remove_memory(start, size), 0);
+	mhp_expect_snapshot(test, &before, "removed");
+	expect_layout(test, &all_hole, boot_zone, "removed");
+}
+
+/* I4 R6: boot memory of a block does not go offline with what was added to it. */
+static void mhp_online_edge_boot_stays(struct kunit *test)
+{
+	u64 start = mhp_edge_start(test), block = ALIGN_DOWN(start, memory_block_size_bytes());
+	struct mhp_snapshot before;
+
+	mhp_must_add(test, 0, start, SZ_4M, MHP_NONE);
+	KUNIT_ASSERT_EQ(test, mhp_online(start, SZ_4M, MMOP_ONLINE_MOVABLE), 0);
+	mhp_take_snapshot(test, &before);
+	KUNIT_EXPECT_EQ(test, mhp_offline(block, start + SZ_4M - block), -EINVAL);
+	KUNIT_EXPECT_EQ(test, offline_and_remove_memory(block, start + SZ_4M - block), -EINVAL);
+	KUNIT_EXPECT_EQ(test, remove_memory(block, start + SZ_4M - block), -EBUSY);
+	mhp_expect_snapshot(test, &before, "after the refusals");
+	mhp_expect_online(test, start, SZ_4M, 0, ZONE_MOVABLE);
+	mhp_must_remove(test, start, SZ_4M);
+}
+
+enum beside { NOTHING, BAIT, OTHER_NODE, A_DEVICE, BOOT_MEMORY };
+
+/* What is online, at the start of a section or behind boot memory, and its neighbours */
 static const struct bait_param {
 	const char *name;
-	u64 bait;
-	u64 online;
+	u64 offset;
+	u64 size;
+	enum beside below;
+	enum beside above;
 } baits[] = {
-	{ "below", 0, SZ_2M },
-	{ "above", SZ_2M, 0 },
+	{ "hole_below", SZ_2M, SZ_2M, NOTHING, NOTHING },
+	{ "hole_above", SZ_4M, SZ_2M, NOTHING, NOTHING },
+	{ "holes_around_more", SZ_2M, SZ_4M, NOTHING, NOTHING },
+	{ "bait_below", SZ_2M, SZ_2M, BAIT, NOTHING },
+	{ "bait_above", SZ_4M, SZ_2M, NOTHING, BAIT },
+	{ "baits_around_more", SZ_2M, SZ_4M, BAIT, BAIT },
+	{ "baits_around_largest", SZ_4M, SZ_4M, BAIT, BAIT },
+	{ "baits_around_many", SZ_2M, SZ_8M + SZ_4M, BAIT, BAIT },
+	{ "other_node_below", SZ_2M, SZ_2M, OTHER_NODE, NOTHING },
+	{ "other_node_above", SZ_4M, SZ_2M, NOTHING, OTHER_NODE },
+	{ "device_below", SZ_2M, SZ_2M, A_DEVICE, NOTHING },
+	{ "device_above", SZ_4M, SZ_2M, NOTHING, A_DEVICE },
+	{ "boot_memory_below", 0, SZ_2M, BOOT_MEMORY, BAIT },
+	{ "boot_memory_below_more", 0, SZ_4M + SZ_2M, BOOT_MEMORY, NOTHING },
 };
 
 KUNIT_ARRAY_PARAM_DESC(bait, baits, name);
 
-/* Have uninitialised struct pages look like one free page of a granule. */
-static void make_bait(unsigned long pfn, struct page *ref)
+static void make_neighbour(struct kunit *test, u64 start, enum beside what)
 {
-	unsigned long i;
+	if (what == BAIT)
+		mhp_must_add(test, 0, start, SZ_2M, MHP_NONE);
+	if (what == A_DEVICE)
+		mhp_must_add_device(test, start, SZ_2M);
+	if (what == OTHER_NODE) {
+		if (!node_possible(1))
+			kunit_skip(test, "there is no node 1: boot with two");
+		mhp_must_add(test, 1, start, SZ_2M, MHP_NONE);
+		KUNIT_ASSERT_EQ(test, mhp_online(start, SZ_2M, MMOP_ONLINE_MOVABLE), 0);
+	}
+}
 
-	for (i = 0; i < PAGES_PER_SUBSECTION; i++) {
+/* Have uninitialised struct pages look like free pages of a granule. */
+static void make_bait(u64 start, enum beside what, struct page *ref)
+{
+	unsigned long i, pfn = PHYS_PFN(start);
+
+	for (i = 0; what == BAIT && i < PAGES_PER_SUBSECTION; i++) {
 		struct page *page = pfn_to_page(pfn + i);
 
 		memset(page, 0, sizeof(*page));
@@ -105,43 +295,134 @@ static void make_bait(unsigned long pfn, struct page *ref)
 	}
 }
 
-static u32 sum_memmap(unsigned long pfn)
+static u32 sum_memmap(u64 start, enum beside what)
 {
-	return jhash(pfn_to_page(pfn), PAGES_PER_SUBSECTION * sizeof(struct page), 0);
+	return what == BAIT ? jhash(pfn_to_page(PHYS_PFN(start)),
+				    PAGES_PER_SUBSECTION * sizeof(struct page), 0) : 0;
+}
+
+/* Free pages that reach from one side of a pfn to the other */
+static unsigned long count_straddlers(unsigned long pfn)
+{
+	unsigned long nr = 0, head;
+	struct page *page;
+	int order;
+
+	for (order = 1; order < NR_PAGE_ORDERS; order++) {
+		head = ALIGN_DOWN(pfn, 1UL << order);
+		page = pfn_to_online_page(head);
+		if (head < pfn && page && PageBuddy(page))
+			nr += head + (1UL << page_private(page)) > pfn;
+	}
+	return nr;
+}
+
+/* Free pages of a range that was allocated page by page, as pages of one order. */
+static void free_as_order(unsigned long pfn, unsigned long end, int order)
+{
+	unsigned long i;
+
+	for (; pfn < end; pfn += 1UL << order) {
+		/* The largest that fits: a range need not be a multiple of it */
+		while (!IS_ALIGNED(pfn, 1UL << order) || pfn + (1UL << order) > end)
+			order--;
+		for (i = 1; i < 1UL << order; i++)
+			set_page_count(pfn_to_page(pfn + i), 0);
+		__free_pages(pfn_to_page(pfn), order);
+	}
 }
 
 /*
- * I1: free pages do not merge with what was added and never onlined, even if its
- * memmap looks like a free page of the same zone.
+ * I1: free pages of any order do not merge with a neighbour that is not online in the
+ * same zone, even if its memmap looks like a free page of the zone.
  */
 static void mhp_online_no_merge(struct kunit *test)
 {
 	const struct bait_param *param = test->param_value;
-	u64 bait = mhp_spare_start(test) + param->bait;
-	u64 online = mhp_spare_start(test) + param->online;
-	unsigned long pfn = PHYS_PFN(online), end = PHYS_PFN(online + SZ_2M);
-	int i, ret;
-	u32 sum;
+	u64 base = param->below == BOOT_MEMORY ? mhp_edge_start(test) : mhp_spare_start(test);
+	u64 online = base + param->offset, above = online + param->size;
+	u64 below = online - SZ_2M;
+	unsigned long pfn = PHYS_PFN(online), end = PHYS_PFN(above);
+	u32 sum_below, sum_above;
+	int order, ret;
 
 	if (pageblock_nr_pages != PAGES_PER_SUBSECTION)
 		kunit_skip(test, "a pageblock is not a sub-section here");
-	mhp_must_add(test, 0, bait, SZ_2M, MHP_NONE);
-	mhp_must_add(test, 0, online, SZ_2M, MHP_NONE);
-	KUNIT_ASSERT_EQ(test, mhp_online(online, SZ_2M, MMOP_ONLINE_MOVABLE), 0);
-	make_bait(PHYS_PFN(bait), pfn_to_page(pfn));
-	sum = sum_memmap(PHYS_PFN(bait));
-	for (i = 0; i < 3; i++) {
+	make_neighbour(test, below, param->below);
+	make_neighbour(test, above, param->above);
+	mhp_must_add(test, 0, online, param->size, MHP_NONE);
+	KUNIT_ASSERT_EQ(test, mhp_online(online, param->size, MMOP_ONLINE_MOVABLE), 0);
+	make_bait(below, param->below, pfn_to_page(pfn));
+	make_bait(above, param->above, pfn_to_page(pfn));
+	sum_below = sum_memmap(below, param->below);
+	sum_above = sum_memmap(above, param->above);
+	for (order = 0; order < NR_PAGE_ORDERS; order++) {
+		/* Only a part, such that what is isolated merges with what is not */
+		ret = alloc_contig_range(pfn, pfn + PAGES_PER_SUBSECTION / 2,
+					 MIGRATE_MOVABLE, GFP_KERNEL);
+		KUNIT_ASSERT_EQ_MSG(test, ret, 0, "before order %d", order);
+		free_as_order(pfn, pfn + PAGES_PER_SUBSECTION / 2, order);
 		ret = alloc_contig_range(pfn, end, MIGRATE_MOVABLE, GFP_KERNEL);
-		KUNIT_ASSERT_EQ(test, ret, 0);
+		KUNIT_ASSERT_EQ_MSG(test, ret, 0, "order %d", order);
 		/*
-		 * The last one makes it a free page of a granule: at the latest
-		 * when all CPUs are asked for theirs, in the next round.
+		 * Pages of few orders are kept for a CPU: they become free at
+		 * the latest when all CPUs are asked for theirs, in the next round.
 		 */
-		free_contig_range(pfn, end - pfn);
-		KUNIT_EXPECT_EQ(test, sum_memmap(PHYS_PFN(bait)), sum);
+		free_as_order(pfn, end, order);
+		KUNIT_EXPECT_EQ_MSG(test, count_straddlers(pfn), 0UL, "order %d", order);
+		KUNIT_EXPECT_EQ_MSG(test, count_straddlers(end), 0UL, "order %d", order);
+		KUNIT_EXPECT_EQ_MSG(test, sum_memmap(below, param->below), sum_below,
+				    "order %d", order);
+		KUNIT_EXPECT_EQ_MSG(test, sum_memmap(above, param->above), sum_above,
+				    "order %d", order);
 	}
-	mhp_must_remove(test, online, SZ_2M);
-	KUNIT_EXPECT_EQ(test, sum_memmap(PHYS_PFN(bait)), sum);
+	mhp_must_remove(test, online, param->size);
+	KUNIT_EXPECT_EQ(test, sum_memmap(below, param->below), sum_below);
+	KUNIT_EXPECT_EQ(test, sum_memmap(above, param->above), sum_above);
+}
+
+/* I1: of an extent whose length is no power of two, just its pages become free. */
+static void mhp_online_frees_own_pages(struct kunit *test)
+{
+	u64 start = mhp_spare_start(test) + SZ_4M, bait = start + SZ_2M;
+	struct zone *movable = &NODE_DATA(0)->node_zones[ZONE_MOVABLE];
+	unsigned long before = zone_managed_pages(movable);
+	u32 sum;
+
+	mhp_must_add(test, 0, bait, SZ_2M, MHP_NONE);
+	mhp_must_add(test, 0, start, SZ_2M, MHP_NONE);
+	sum = sum_memmap(bait, BAIT);
+	KUNIT_ASSERT_EQ(test, mhp_online(start, SZ_2M, MMOP_ONLINE_MOVABLE), 0);
+	KUNIT_EXPECT_EQ(test, sum_memmap(bait, BAIT), sum);
+	KUNIT_EXPECT_EQ(test, zone_managed_pages(movable), before + PHYS_PFN(SZ_2M));
+	mhp_expect_offline(test, bait, SZ_2M);
+	mhp_must_remove(test, start, SZ_2M);
+	KUNIT_EXPECT_EQ(test, sum_memmap(bait, BAIT), sum);
+}
+
+/* I1: memory that is isolated goes to where it came from, and no further. */
+static void mhp_online_isolated_neighbours(struct kunit *test)
+{
+	/* Two extents that make a page of the largest order together */
+	u64 start = mhp_spare_start(test) + SZ_4M;
+	struct mhp_snapshot before;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		mhp_must_add(test, 0, start + i * SZ_2M, SZ_2M, MHP_NONE);
+		KUNIT_ASSERT_EQ(test, mhp_online(start + i * SZ_2M, SZ_2M,
+						 MMOP_ONLINE_MOVABLE), 0);
+	}
+	mhp_take_snapshot(test, &before);
+	for (i = 0; i < 2; i++) {
+		KUNIT_ASSERT_EQ(test, mhp_offline(start + i * SZ_2M, SZ_2M), 0);
+		mhp_expect_offline(test, start + i * SZ_2M, SZ_2M);
+		mhp_expect_online(test, start + !i * SZ_2M, SZ_2M, 0, ZONE_MOVABLE);
+		KUNIT_EXPECT_EQ(test, count_straddlers(PHYS_PFN(start + SZ_2M)), 0UL);
+		KUNIT_ASSERT_EQ(test, mhp_online(start + i * SZ_2M, SZ_2M,
+						 MMOP_ONLINE_MOVABLE), 0);
+		mhp_expect_snapshot(test, &before, "online again");
+	}
 }
 
 #define CONTENT	SZ_16M
@@ -156,52 +437,189 @@ static void close_file(void *file)
 	filp_close(file, NULL);
 }
 
-/* I1: what was written before memory goes offline is found after, elsewhere. */
-static void mhp_online_content_migrates(struct kunit *test)
+static struct file *write_content(struct kunit *test, u64 *words)
 {
-	u64 start = mhp_spare_start(test) + SZ_2M;
-	struct zone *movable = &NODE_DATA(0)->node_zones[ZONE_MOVABLE];
-	unsigned long before, i, wrong = 0;
-	struct file *file;
+	struct file *file = shmem_kernel_file_setup("mhp_kunit", CONTENT, VM_NORESERVE);
+	unsigned long i;
 	loff_t pos = 0;
-	u64 *words;
 
-	words = kunit_kmalloc(test, PAGE_SIZE, GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, words);
-	mhp_must_add(test, 0, start, SZ_32M, MHP_NONE);
-	KUNIT_ASSERT_EQ(test, mhp_online(start, SZ_32M, MMOP_ONLINE_MOVABLE), 0);
-	before = zone_page_state(movable, NR_FREE_PAGES);
-	file = shmem_kernel_file_setup("mhp_kunit", CONTENT, VM_NORESERVE);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(file));
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, close_file, file), 0);
-
 	while (pos < CONTENT) {
 		for (i = 0; i < PAGE_SIZE / sizeof(*words); i++)
 			words[i] = content_word(pos + i * sizeof(*words));
 		KUNIT_ASSERT_EQ(test, kernel_write(file, words, PAGE_SIZE, &pos),
 				(ssize_t)PAGE_SIZE);
 	}
-	/* It went where the kernel puts what can be moved, to the only such zone. */
-	KUNIT_EXPECT_GE(test, before - zone_page_state(movable, NR_FREE_PAGES),
-			PHYS_PFN(CONTENT) / 2);
-	KUNIT_ASSERT_EQ(test, mhp_offline(start, SZ_32M), 0);
-	mhp_expect_offline(test, start, SZ_32M);
+	return file;
+}
 
-	for (pos = 0; pos < CONTENT;) {
-		loff_t at = pos;
+static void expect_content(struct kunit *test, struct file *file, u64 *words,
+			   const char *when)
+{
+	unsigned long i, wrong = 0;
+	loff_t pos = 0, at;
 
+	while (pos < CONTENT) {
+		at = pos;
 		KUNIT_ASSERT_EQ(test, kernel_read(file, words, PAGE_SIZE, &pos),
 				(ssize_t)PAGE_SIZE);
 		for (i = 0; i < PAGE_SIZE / sizeof(*words); i++)
 			wrong += words[i] != content_word(at + i * sizeof(*words));
 	}
-	KUNIT_EXPECT_EQ(test, wrong, 0UL);
+	KUNIT_EXPECT_EQ_MSG(test, wrong, 0UL, "%s", when);
 }
 
+/*
+ * I1: what was written is found again: after memory with holes in it was compacted, after
+ * part of it had to go elsewhere, and after all of it went offline.
+ */
+static void mhp_online_content_migrates(struct kunit *test)
+{
+	/* With a hole and an extent that stays offline between them */
+	static const u64 offsets[] = { SZ_2M, SZ_32M + SZ_4M };
+	struct zone *movable = &NODE_DATA(0)->node_zones[ZONE_MOVABLE];
+	u64 start = mhp_spare_start(test), at;
+	unsigned long before, pfn;
+	struct file *file;
+	u64 *words;
+	int i, ret;
+
+	words = kunit_kmalloc(test, PAGE_SIZE, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, words);
+	mhp_must_add(test, 0, start + SZ_32M, SZ_2M, MHP_NONE);
+	for (i = 0; i < ARRAY_SIZE(offsets); i++) {
+		mhp_must_add(test, 0, start + offsets[i], SZ_16M, MHP_NONE);
+		KUNIT_ASSERT_EQ(test, mhp_online(start + offsets[i], SZ_16M,
+						 MMOP_ONLINE_MOVABLE), 0);
+	}
+	before = zone_page_state(movable, NR_FREE_PAGES);
+	file = write_content(test, words);
+	/* It went where the kernel puts what can be moved, to the only such zone. */
+	KUNIT_EXPECT_GE(test, before - zone_page_state(movable, NR_FREE_PAGES),
+			PHYS_PFN(CONTENT) / 2);
+
+	/* Tear holes into what is free, for compaction to have something to do. */
+	for (i = 0; i < ARRAY_SIZE(offsets); i++) {
+		at = start + offsets[i];
+		for (pfn = PHYS_PFN(at); pfn < PHYS_PFN(at + SZ_16M); pfn += 64) {
+			ret = alloc_contig_range(pfn, pfn + 32, MIGRATE_MOVABLE, GFP_KERNEL);
+			if (ret)
+				continue;
+			free_contig_range(pfn, 32);
+		}
+	}
+	expect_content(test, file, words, "after parts of pageblocks were taken");
+	KUNIT_ASSERT_EQ(test, mhp_sysfs_write("devices/system/node/node0/compact", "1"), 0);
+	expect_content(test, file, words, "after compaction");
+	mhp_expect_offline(test, start + SZ_32M, SZ_2M);
+
+	for (i = 0; i < ARRAY_SIZE(offsets); i++) {
+		KUNIT_ASSERT_EQ(test, mhp_offline(start + offsets[i], SZ_16M), 0);
+		mhp_expect_offline(test, start + offsets[i], SZ_16M);
+		expect_content(test, file, words, "after going offline");
+	}
+}
+
+#ifdef CONFIG_MEMORY_FAILURE
+/* I1: whether a page is free is not asked of what lies behind the edge of its extent. */
+static void mhp_online_poison_at_hole(struct kunit *test)
+{
+	u64 start = mhp_spare_start(test) + SZ_4M + SZ_2M;
+	unsigned long pfn = PHYS_PFN(start) + 3;
+
+	mhp_must_add(test, 0, start, SZ_2M, MHP_NONE);
+	KUNIT_ASSERT_EQ(test, mhp_online(start, SZ_2M, MMOP_ONLINE_MOVABLE), 0);
+	KUNIT_ASSERT_EQ(test, alloc_contig_range(pfn, pfn + 1, MIGRATE_MOVABLE, GFP_KERNEL), 0);
+	/* If nobody holds it, and it is not free, it is looked for in pages of all orders. */
+	set_page_count(pfn_to_page(pfn), 0);
+	KUNIT_EXPECT_NE(test, memory_failure(pfn, MF_SW_SIMULATED), 0);
+	set_page_count(pfn_to_page(pfn), 1);
+	KUNIT_EXPECT_TRUE(test, PageHWPoison(pfn_to_page(pfn)));
+	free_contig_range(pfn, 1);
+	mhp_must_remove(test, start, SZ_2M);
+	mhp_expect_hole(test, start, SZ_2M);
+}
+#endif
+
+#if defined(CONFIG_PAGE_OWNER) && !defined(MODULE)
+/* Of how many of @nr pages from @pfn on page_owner tells, when read from another pfn on */
+static unsigned long count_owned(struct kunit *test, unsigned long from, unsigned long pfn,
+				 unsigned long nr)
+{
+	unsigned long seen = 0, at;
+	struct vfsmount *mnt = kern_mount(get_fs_type("debugfs"));
+	struct path root = { };
+	char __user *user;
+	struct file *file;
+	loff_t pos = from;
+	char text[64];
+	ssize_t ret;
+
+	user = (char __user *)kunit_vm_mmap(test, NULL, 0, 4 * PAGE_SIZE, PROT_READ | PROT_WRITE,
+					    MAP_ANONYMOUS | MAP_PRIVATE, 0);
+	KUNIT_ASSERT_NOT_NULL(test, (void __force *)user);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(mnt));
+	root.mnt = mnt;
+	root.dentry = mnt->mnt_root;
+	file = file_open_root(&root, "page_owner", O_RDONLY, 0);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(file));
+	do {
+		ret = file->f_op->read(file, user, 4 * PAGE_SIZE, &pos);
+		if (ret <= 0)
+			break;
+		at = pos - 1;
+		seen += at >= pfn && at < pfn + nr;
+		/* It is not online, or free, and so has no owner. */
+		KUNIT_EXPECT_TRUE(test, pfn_to_online_page(at) && !PageBuddy(pfn_to_page(at)));
+		if (copy_from_user(text, user, sizeof(text)) || !strnstr(text, "order", 64))
+			break;
+	} while (pos < pfn + nr);
+	__fput_sync(file);
+	kern_unmount(mnt);
+	if (ret == -EINVAL)
+		kunit_skip(test, "boot with page_owner=on");
+	KUNIT_EXPECT_GE(test, ret, (ssize_t)0);
+	return seen;
+}
+
+/* I2: page_owner tells of all that is online, and steps over all that is not. */
+static void mhp_online_page_owner(struct kunit *test)
+{
+	u64 start = mhp_spare_start(test), bait = start + SZ_8M, last = bait + SZ_2M;
+	unsigned long pfn = PHYS_PFN(last), i;
+
+	/* What is free, a hole, a bait that looks as if it reached over the last one */
+	mhp_must_add(test, 0, start, SZ_2M, MHP_NONE);
+	mhp_must_add(test, 0, bait, SZ_2M, MHP_NONE);
+	mhp_must_add(test, 0, last, SZ_2M, MHP_NONE);
+	KUNIT_ASSERT_EQ(test, mhp_online(start, SZ_2M, MMOP_ONLINE_MOVABLE), 0);
+	KUNIT_ASSERT_EQ(test, mhp_online(last, SZ_2M, MMOP_ONLINE_MOVABLE), 0);
+	make_bait(bait, BAIT, pfn_to_page(pfn));
+	for (i = 0; i < PAGES_PER_SUBSECTION; i++)
+		pfn_to_page(PHYS_PFN(bait) + i)->private = ilog2(PAGES_PER_SUBSECTION) + 1;
+	KUNIT_ASSERT_EQ(test, alloc_contig_range(pfn, pfn + 64, MIGRATE_MOVABLE, GFP_KERNEL), 0);
+	KUNIT_EXPECT_EQ(test, count_owned(test, PHYS_PFN(start), pfn, 64), 64UL);
+	KUNIT_EXPECT_EQ(test, count_owned(test, PHYS_PFN(bait) + 5, pfn, 64), 64UL);
+	free_contig_range(pfn, 64);
+}
+#endif
+
 static struct kunit_case mhp_online_cases[] = {
-	KUNIT_CASE(mhp_online_every_pfn),
+	KUNIT_CASE_PARAM(mhp_online_every_pfn, layout_gen_params),
+	KUNIT_CASE_PARAM(mhp_online_every_pfn_going, layout_gen_params),
+	KUNIT_CASE(mhp_online_edge_round_trip),
+	KUNIT_CASE(mhp_online_edge_boot_stays),
 	KUNIT_CASE_PARAM(mhp_online_no_merge, bait_gen_params),
-	KUNIT_CASE(mhp_online_content_migrates),
+	KUNIT_CASE(mhp_online_frees_own_pages),
+	KUNIT_CASE(mhp_online_isolated_neighbours),
+	KUNIT_CASE_SLOW(mhp_online_content_migrates),
+#ifdef CONFIG_MEMORY_FAILURE
+	KUNIT_CASE(mhp_online_poison_at_hole),
+#endif
+#if defined(CONFIG_PAGE_OWNER) && !defined(MODULE)
+	KUNIT_CASE(mhp_online_page_owner),
+#endif
 	{}
 };
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # For kunit.py --qemu_config: a PC with two nodes. The second GiB of the first node is
-# reserved, and the suites plug it. (Not hidden by mem=: what lies beyond that cannot be
-# added before the system runs, and suites that are built in run before.)
+# reserved, and the suites plug it; and the 64 MiB before, which share a section with
+# boot memory. (Not hidden by mem=: what lies beyond that cannot be added before the
+# system runs, and suites that are built in run before.)
 # pylint: disable=import-error
 from ..qemu_config import QemuArchParams
 
@@ -16,9 +17,10 @@ CONFIG_X86_64_ACPI_NUMA=y
 CONFIG_PCI=y''',
                            qemu_arch='x86_64',
                            kernel_path='arch/x86/boot/bzImage',
-                           kernel_command_line='console=ttyS0 nokaslr memmap=1G$0x40000000 '
+                           kernel_command_line='console=ttyS0 nokaslr memmap=1088M$0x3c000000 '
                            'mhp_kunit.spare_start=0x40000000 '
-                           'memory_hotplug.memmap_on_memory=1',
+                           'memory_hotplug.memmap_on_memory=1 page_owner=on '
+                           'panic=-1',
                            extra_qemu_params=['-machine', 'q35', '-cpu', 'max,la57=off',
                                               '-m', '2304M', '-smp', '2',
                                               '-object', 'memory-backend-ram,id=m0,size=2G',

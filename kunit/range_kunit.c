@@ -3,7 +3,10 @@
  * mhp_range: which ranges can be added and removed, and what refuses the others.
  */
 
+#include <linux/bits.h>
+#include <linux/mm.h>
 #include <linux/sizes.h>
+#include <linux/uaccess.h>
 
 #include "fixture.h"
 
@@ -182,6 +185,250 @@ static void mhp_range_bad_node(struct kunit *test)
 	mhp_expect_hole(test, start, SZ_2M);
 }
 
+/* Extents in a zone that has nothing else, and which of them goes when */
+#define NR_SPAN		4
+
+static const struct {
+	u64 offset;
+	u64 size;
+} span_extents[NR_SPAN] = {
+	{ SZ_2M, SZ_2M },
+	{ SZ_8M, SZ_4M },
+	{ SZ_32M, SZ_2M },
+	{ SZ_128M + SZ_2M, SZ_4M },
+};
+
+static const struct span_param {
+	const char *name;
+	int go[NR_SPAN];
+} spans[] = {
+	{ "from_the_start", { 0, 1, 2, 3 } },
+	{ "from_the_end", { 3, 2, 1, 0 } },
+	{ "from_both", { 0, 3, 1, 2 } },
+	{ "middle_first", { 1, 2, 0, 3 } },
+	{ "middle_first_then_end", { 2, 1, 3, 0 } },
+};
+
+KUNIT_ARRAY_PARAM_DESC(span, spans, name);
+
+/* What a zone spans that has some of the extents and nothing else */
+static void expect_span(struct kunit *test, struct zone *zone, unsigned long there)
+{
+	u64 spare = mhp_spare_start(test);
+	unsigned long start = 0, end = 0;
+	int i;
+
+	for (i = 0; i < NR_SPAN; i++) {
+		if (!test_bit(i, &there))
+			continue;
+		if (!start)
+			start = PHYS_PFN(spare + span_extents[i].offset);
+		end = PHYS_PFN(spare + span_extents[i].offset + span_extents[i].size);
+	}
+	KUNIT_EXPECT_EQ_MSG(test, zone->zone_start_pfn, start, "extents %#lx", there);
+	KUNIT_EXPECT_EQ_MSG(test, zone->spanned_pages, end - start, "extents %#lx", there);
+}
+
+static void shrink_zone(struct kunit *test, enum zone_type type, enum mmop how)
+{
+	const struct span_param *param = test->param_value;
+	struct zone *zone = &NODE_DATA(0)->node_zones[type];
+	u64 spare = mhp_spare_start(test);
+	unsigned long there = 0;
+	int i;
+
+	for (i = 0; i < NR_SPAN; i++) {
+		mhp_must_add(test, 0, spare + span_extents[i].offset, span_extents[i].size,
+			     MHP_NONE);
+		KUNIT_ASSERT_EQ(test, mhp_online(spare + span_extents[i].offset,
+						 span_extents[i].size, how), 0);
+		there |= BIT(i);
+		expect_span(test, zone, there);
+	}
+	for (i = 0; i < NR_SPAN; i++) {
+		KUNIT_ASSERT_EQ(test, mhp_offline(spare + span_extents[param->go[i]].offset,
+						  span_extents[param->go[i]].size), 0);
+		there &= ~BIT(param->go[i]);
+		expect_span(test, zone, there);
+	}
+}
+
+/* I5: a zone shrinks to where its memory ends, to the granule. */
+static void mhp_range_zone_span(struct kunit *test)
+{
+	KUNIT_ASSERT_EQ(test, NODE_DATA(0)->node_zones[ZONE_MOVABLE].spanned_pages, 0UL);
+	shrink_zone(test, ZONE_MOVABLE, MMOP_ONLINE_MOVABLE);
+}
+
+/* I4 I5: a zone does not shrink to where another node or zone has memory. */
+static void mhp_range_zone_span_mixed(struct kunit *test)
+{
+	u64 spare = mhp_spare_start(test);
+	struct zone *movable = &NODE_DATA(0)->node_zones[ZONE_MOVABLE];
+
+	if (!node_possible(1))
+		kunit_skip(test, "there is no node 1: boot with two");
+	KUNIT_ASSERT_EQ(test, movable->spanned_pages, 0UL);
+	/* Node 0, node 1, node 0, a kernel zone, node 0 */
+	mhp_must_add(test, 0, spare, SZ_2M, MHP_NONE);
+	mhp_must_add(test, 1, spare + SZ_2M, SZ_2M, MHP_NONE);
+	mhp_must_add(test, 0, spare + SZ_8M, SZ_2M, MHP_NONE);
+	mhp_must_add(test, 0, spare + SZ_16M, SZ_2M, MHP_NONE);
+	mhp_must_add(test, 0, spare + SZ_32M, SZ_2M, MHP_NONE);
+	mhp_withhold(test);
+	KUNIT_ASSERT_EQ(test, mhp_online(spare + SZ_16M, SZ_2M, MMOP_ONLINE_KERNEL), 0);
+	mhp_unwithhold();
+	KUNIT_ASSERT_EQ(test, mhp_online(spare, SZ_64M, MMOP_ONLINE_MOVABLE), 0);
+	KUNIT_EXPECT_EQ(test, movable->zone_start_pfn, PHYS_PFN(spare));
+	KUNIT_EXPECT_EQ(test, movable->spanned_pages, PHYS_PFN(SZ_32M + SZ_2M));
+	mhp_must_remove(test, spare, SZ_2M);
+	KUNIT_EXPECT_EQ(test, movable->zone_start_pfn, PHYS_PFN(spare + SZ_8M));
+	KUNIT_EXPECT_EQ(test, movable->spanned_pages, PHYS_PFN(SZ_32M + SZ_2M - SZ_8M));
+	mhp_must_remove(test, spare + SZ_32M, SZ_2M);
+	KUNIT_EXPECT_EQ(test, movable->zone_start_pfn, PHYS_PFN(spare + SZ_8M));
+	KUNIT_EXPECT_EQ(test, movable->spanned_pages, PHYS_PFN(SZ_2M));
+	mhp_expect_online(test, spare + SZ_2M, SZ_2M, 1, ZONE_MOVABLE);
+	mhp_expect_online(test, spare + SZ_16M, SZ_2M, 0, ZONE_NORMAL);
+}
+
+/* Granules of a zone by their number, and whether it is contiguous then */
+static const struct {
+	int nr;
+	bool online;
+	bool contiguous;
+} contiguous_steps[] = {
+	{ 4, true, true },
+	{ 5, true, true },
+	{ 3, true, true },
+	{ 8, true, false },
+	{ 6, true, false },
+	{ 7, true, true },
+	{ 8, false, true },
+	{ 5, false, false },
+	{ 5, true, true },
+	{ 3, false, true },
+	{ 4, false, true },
+	{ 6, false, false },
+	{ 7, false, true },
+	{ 5, false, true },
+};
+
+/* I1 I5: a zone with a hole is not contiguous, and one that has none any more is. */
+static void zone_contiguous(struct kunit *test, mhp_t flags)
+{
+	struct zone *zone = &NODE_DATA(0)->node_zones[ZONE_MOVABLE];
+	u64 spare = mhp_spare_start(test), at;
+	int i, ret;
+
+	KUNIT_ASSERT_EQ(test, zone->spanned_pages, 0UL);
+	for (i = 3; i <= 8; i++)
+		mhp_must_add(test, 0, spare + i * SZ_2M, SZ_2M, flags);
+	for (i = 0; i < ARRAY_SIZE(contiguous_steps); i++) {
+		at = spare + contiguous_steps[i].nr * SZ_2M;
+		ret = contiguous_steps[i].online ? mhp_online(at, SZ_2M, MMOP_ONLINE_MOVABLE) :
+						   mhp_offline(at, SZ_2M);
+		KUNIT_ASSERT_EQ(test, ret, 0);
+		if (zone->spanned_pages)
+			KUNIT_EXPECT_EQ_MSG(test, zone->contiguous,
+					    contiguous_steps[i].contiguous, "step %d", i);
+	}
+	KUNIT_EXPECT_EQ(test, zone->spanned_pages, 0UL);
+}
+
+/* I1: who reads a contiguous zone does not look for holes. */
+static void mhp_range_zone_contiguous(struct kunit *test)
+{
+	zone_contiguous(test, MHP_NONE);
+}
+
+/* I1 I8: the same where the memory hosts its memmap, which the zone gets first. */
+static void mhp_range_zone_contiguous_self_hosted(struct kunit *test)
+{
+	if (!mhp_supports_memmap_on_memory())
+		kunit_skip(test, "memory_hotplug.memmap_on_memory is off");
+	zone_contiguous(test, MHP_MEMMAP_ON_MEMORY);
+}
+
+/* Whether an address is in the direct map */
+static bool is_mapped(u64 addr)
+{
+	u32 word;
+
+	return !copy_from_kernel_nofault(&word, __va(addr), sizeof(word));
+}
+
+/* I4 I5: of memory that one huge page maps, a part goes, and the rest stays. */
+static void mhp_range_large_leaf(struct kunit *test)
+{
+	u64 start = mhp_spare_start(test), size = mhp_spare_size(), block, addr;
+	unsigned long wrong = 0;
+
+	if (!IS_ALIGNED(start, SZ_1G) || size < SZ_1G)
+		kunit_skip(test, "the spare memory has no GiB that is aligned");
+	block = memory_block_size_bytes();
+	mhp_must_add(test, 0, start, SZ_1G, MHP_NONE);
+	/* One in the middle goes, and the first, and some of that comes again. */
+	mhp_must_remove(test, start + 2 * block, block);
+	mhp_must_remove(test, start, block);
+	mhp_must_add(test, 0, start + SZ_2M, SZ_4M, MHP_NONE);
+	for (addr = start; addr < start + SZ_1G; addr += SZ_2M) {
+		u64 at = addr - start;
+		bool there = (at >= SZ_2M && at < SZ_2M + SZ_4M) ||
+			     (at >= block && at < 2 * block) ||
+			     at >= 3 * block;
+
+		wrong += is_mapped(addr) != there;
+		wrong += pfn_valid(PHYS_PFN(addr)) != there;
+	}
+	KUNIT_EXPECT_EQ(test, wrong, 0UL);
+	/* It is memory, and each page is its own. */
+	for (addr = start + 3 * block; addr < start + SZ_1G; addr += SZ_2M)
+		*(u64 *)__va(addr) = addr;
+	for (addr = start + 3 * block; addr < start + SZ_1G; addr += SZ_2M)
+		wrong += *(u64 *)__va(addr) != addr;
+	KUNIT_EXPECT_EQ(test, wrong, 0UL);
+}
+
+/* I5: the direct map has what is added, as long as it is there, and nothing else. */
+static void mhp_range_direct_map(struct kunit *test)
+{
+	const struct range_param *range = test->param_value;
+	u64 start = mhp_spare_start(test) + range->offset, addr;
+	unsigned long mapped = 0, granules = range->size / SZ_2M;
+
+	mhp_must_add(test, 0, start, range->size, MHP_NONE);
+	for (addr = start; addr < start + range->size; addr += SZ_2M)
+		mapped += is_mapped(addr) && is_mapped(addr + SZ_2M - PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, mapped, granules);
+	KUNIT_EXPECT_FALSE(test, is_mapped(start + range->size));
+	mhp_must_remove(test, start, range->size);
+	for (addr = start, mapped = 0; addr < start + range->size; addr += SZ_2M)
+		mapped += is_mapped(addr) || is_mapped(addr + SZ_2M - PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, mapped, 0UL);
+}
+
+/* I5: what a kernel zone gets, and loses again, without any page of it becoming free */
+static void mhp_range_kernel_zone(struct kunit *test)
+{
+	const struct range_param *range = test->param_value;
+	u64 start = mhp_spare_start(test) + range->offset;
+	struct mhp_snapshot added, now;
+
+	mhp_must_add(test, 0, start, range->size, MHP_NONE);
+	mhp_take_snapshot(test, &added);
+	mhp_withhold(test);
+	KUNIT_ASSERT_EQ(test, mhp_online(start, range->size, MMOP_ONLINE_KERNEL), 0);
+	mhp_expect_online(test, start, range->size, 0, ZONE_NORMAL);
+	mhp_take_snapshot(test, &now);
+	KUNIT_EXPECT_EQ(test, now.zones[0][ZONE_NORMAL].present,
+			added.zones[0][ZONE_NORMAL].present + PHYS_PFN(range->size));
+	KUNIT_EXPECT_EQ(test, now.zones[0][ZONE_NORMAL].managed,
+			added.zones[0][ZONE_NORMAL].managed);
+	KUNIT_EXPECT_EQ(test, now.totalram, added.totalram);
+	KUNIT_ASSERT_EQ(test, mhp_offline(start, range->size), 0);
+	mhp_expect_snapshot(test, &added, "offline again");
+}
+
 static struct kunit_case mhp_range_cases[] = {
 	KUNIT_CASE_PARAM(mhp_range_round_trip, range_gen_params),
 	KUNIT_CASE_PARAM(mhp_range_round_trip_self_hosted, range_gen_params),
@@ -189,6 +436,13 @@ static struct kunit_case mhp_range_cases[] = {
 	KUNIT_CASE_PARAM(mhp_range_bad_remove, bad_remove_gen_params),
 	KUNIT_CASE(mhp_range_online_stays),
 	KUNIT_CASE(mhp_range_bad_node),
+	KUNIT_CASE_PARAM(mhp_range_zone_span, span_gen_params),
+	KUNIT_CASE(mhp_range_zone_span_mixed),
+	KUNIT_CASE(mhp_range_zone_contiguous),
+	KUNIT_CASE(mhp_range_zone_contiguous_self_hosted),
+	KUNIT_CASE(mhp_range_large_leaf),
+	KUNIT_CASE_PARAM(mhp_range_direct_map, range_gen_params),
+	KUNIT_CASE_PARAM(mhp_range_kernel_zone, range_gen_params),
 	{}
 };
 

@@ -4,11 +4,12 @@
  */
 
 #include <linux/mm.h>
+#include <linux/page_ext.h>
 #include <linux/sizes.h>
 
 #include "fixture.h"
 
-/* The pfns just before and at each border between sub-sections */
+/* I2: the pfns just before and at each border between sub-sections */
 static void mhp_subsection_index(struct kunit *test)
 {
 	const unsigned long base = 5 * PAGES_PER_SECTION;
@@ -90,7 +91,7 @@ static void mhp_subsection_present_map(struct kunit *test)
 	}
 }
 
-/* A section that goes away loses its usage first: nothing is online there. */
+/* I2: a section that goes away loses its usage first: nothing is online there. */
 static void mhp_subsection_no_usage(struct kunit *test)
 {
 	struct mem_section *ms = kunit_kzalloc(test, sizeof(*ms), GFP_KERNEL);
@@ -100,7 +101,7 @@ static void mhp_subsection_no_usage(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, pfn_section_online(ms, PAGES_PER_SECTION - 1));
 }
 
-/* The granule is a sub-section or a pageblock, whichever is larger. */
+/* I1: the granule is a sub-section or a pageblock, whichever is larger. */
 static void mhp_subsection_granule(struct kunit *test)
 {
 	u64 granule = mhp_granule_bytes();
@@ -178,6 +179,83 @@ static void mhp_subsection_span(struct kunit *test)
 	mhp_expect_hole(test, start, span->size);
 }
 
+#ifdef CONFIG_PAGE_EXTENSION
+static bool has_page_ext(struct kunit *test)
+{
+	return __pfn_to_section(PHYS_PFN(mhp_spare_start(test)))->page_ext;
+}
+
+/*
+ * I4: a section has a page_ext table from its first online extent to its last, be the
+ * pages that host their memmap the last or not.
+ */
+static void mhp_subsection_page_ext(struct kunit *test)
+{
+	static const mhp_t flags[] = { MHP_NONE, MHP_MEMMAP_ON_MEMORY };
+	u64 start = mhp_spare_start(test) + SZ_4M;
+	/* Whether anybody needs one, as page_owner=on does */
+	bool used = __pfn_to_section(PHYS_PFN(mhp_edge_start(test)))->page_ext;
+	void *table;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(flags); i++) {
+		mhp_must_add(test, 0, start, SZ_2M, flags[i]);
+		mhp_must_add(test, 0, start + SZ_2M, SZ_2M, flags[i]);
+		KUNIT_EXPECT_FALSE(test, has_page_ext(test));
+
+		/* Onlining is cancelled: the table goes again. */
+		mhp_veto(test, MEM_GOING_ONLINE, 1, -ENOMEM);
+		KUNIT_EXPECT_EQ(test, mhp_online(start, SZ_2M, MMOP_ONLINE_MOVABLE), -ENOMEM);
+		KUNIT_EXPECT_FALSE(test, has_page_ext(test));
+
+		KUNIT_ASSERT_EQ(test, mhp_online(start, SZ_2M, MMOP_ONLINE_MOVABLE), 0);
+		KUNIT_EXPECT_EQ(test, has_page_ext(test), used);
+		table = __pfn_to_section(PHYS_PFN(start))->page_ext;
+
+		/* It stays for who is online, whatever becomes of others. */
+		mhp_veto(test, MEM_GOING_ONLINE, 1, -ENOMEM);
+		KUNIT_EXPECT_EQ(test, mhp_online(start + SZ_2M, SZ_2M, MMOP_ONLINE_MOVABLE),
+				-ENOMEM);
+		KUNIT_EXPECT_PTR_EQ(test, (void *)__pfn_to_section(PHYS_PFN(start))->page_ext,
+				    table);
+		KUNIT_ASSERT_EQ(test, mhp_online(start + SZ_2M, SZ_2M, MMOP_ONLINE_MOVABLE), 0);
+		KUNIT_ASSERT_EQ(test, mhp_offline(start, SZ_2M), 0);
+		KUNIT_EXPECT_PTR_EQ(test, (void *)__pfn_to_section(PHYS_PFN(start))->page_ext,
+				    table);
+		KUNIT_ASSERT_EQ(test, mhp_offline(start + SZ_2M, SZ_2M), 0);
+		KUNIT_EXPECT_FALSE(test, has_page_ext(test));
+		mhp_must_remove(test, start, SZ_4M);
+	}
+}
+
+#ifndef MODULE
+/* I4: an extent that goes online finds nothing of who was there before in the table. */
+static void mhp_subsection_page_ext_clean(struct kunit *test)
+{
+	u64 start = mhp_spare_start(test) + SZ_4M;
+	struct page_ext *page_ext;
+	unsigned long flags = 0;
+
+	if (!__pfn_to_section(PHYS_PFN(mhp_edge_start(test)))->page_ext)
+		kunit_skip(test, "nobody needs a page_ext: boot with page_owner=on");
+	mhp_must_add(test, 0, start, SZ_2M, MHP_NONE);
+	mhp_must_add(test, 0, start + SZ_2M, SZ_2M, MHP_NONE);
+	KUNIT_ASSERT_EQ(test, mhp_online(start, SZ_4M, MMOP_ONLINE_MOVABLE), 0);
+	page_ext = page_ext_get(pfn_to_page(PHYS_PFN(start) + 7));
+	KUNIT_ASSERT_NOT_NULL(test, page_ext);
+	set_bit(BITS_PER_LONG - 1, &page_ext->flags);
+	page_ext_put(page_ext);
+	KUNIT_ASSERT_EQ(test, mhp_offline(start, SZ_2M), 0);
+	KUNIT_ASSERT_EQ(test, mhp_online(start, SZ_2M, MMOP_ONLINE_MOVABLE), 0);
+	page_ext = page_ext_get(pfn_to_page(PHYS_PFN(start) + 7));
+	KUNIT_ASSERT_NOT_NULL(test, page_ext);
+	flags = page_ext->flags;
+	page_ext_put(page_ext);
+	KUNIT_EXPECT_FALSE(test, test_bit(BITS_PER_LONG - 1, &flags));
+}
+#endif
+#endif
+
 static struct kunit_case mhp_subsection_cases[] = {
 	KUNIT_CASE(mhp_subsection_index),
 	KUNIT_CASE_PARAM(mhp_subsection_online_map, mask_gen_params),
@@ -185,6 +263,12 @@ static struct kunit_case mhp_subsection_cases[] = {
 	KUNIT_CASE(mhp_subsection_no_usage),
 	KUNIT_CASE(mhp_subsection_granule),
 	KUNIT_CASE_PARAM(mhp_subsection_span, span_gen_params),
+#ifdef CONFIG_PAGE_EXTENSION
+	KUNIT_CASE(mhp_subsection_page_ext),
+#ifndef MODULE
+	KUNIT_CASE(mhp_subsection_page_ext_clean),
+#endif
+#endif
 	{}
 };
 

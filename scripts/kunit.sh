@@ -5,7 +5,8 @@
 # tree with the series. ARGUMENTs go to kunit.py, such as names of cases.
 # kunit.sh install KDIR: put the suites into a kernel tree that has the series.
 # kunit.sh mutants [NAME...]: break the series on purpose, one kunit/mutants/*.patch
-# after the other, and show that the suite it is named after notices.
+# after the other, and show that the suite it is named after notices. The first line of
+# such a file says what it breaks, and the second of which patch: "Patch: SUBJECT".
 
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -76,18 +77,42 @@ try_mutant() {
 	say "ok $name: $suite fails: $(head -n 1 "$patch")"
 }
 
+# The subject of the patch that a mutant breaks
+mutant_subject() { sed -n '2s/^Patch: //p' "$1"; }
+
 mutants() {
-	local patch n=0 bad=0 list=()
+	local patch name subject subjects i n=0 bad=0 list=() series=()
+	local -A total=() caught=()
+	subjects=$(git -C "$tree" log --reverse --format=%s base..series)
+	mapfile -t series <<<"$subjects"
 	for patch in "$top"/kunit/mutants/*.patch; do
-		[ $# -eq 0 ] || [[ " $* " == *" $(basename "$patch" .patch) "* ]] || continue
+		name=$(basename "$patch" .patch)
+		[ $# -eq 0 ] || [[ " $* " == *" $name "* ]] || continue
+		subject=$(mutant_subject "$patch")
+		grep -qxF -- "${subject:-none}" <<<"$subjects" ||
+			die "$(rel "$patch"): line 2 names no patch of the series"
+		git -C "$src" apply --check "$patch" || die "$(rel "$patch") does not apply"
 		list+=("$patch")
 	done
 	[ "${#list[@]}" -gt 0 ] || die "no such mutant: $*"
 	for patch in "${list[@]}"; do
 		n=$((n + 1))
+		subject=$(mutant_subject "$patch")
+		total[$subject]=$((${total[$subject]:-0} + 1))
 		git -C "$src" apply "$patch"
-		try_mutant "$patch" || bad=$((bad + 1))
+		if try_mutant "$patch"; then
+			caught[$subject]=$((${caught[$subject]:-0} + 1))
+		else
+			bad=$((bad + 1))
+		fi
 		git -C "$src" apply -R "$patch"
+	done
+	say "caught  patch"
+	for i in "${!series[@]}"; do
+		subject=${series[i]}
+		[ -z "${total[$subject]:-}" ] ||
+			printf '%3d/%-3d %2d  %s\n' "${caught[$subject]:-0}" \
+				"${total[$subject]}" $((i + 1)) "$subject"
 	done
 	say "$((n - bad)) mutants caught, $bad not"
 	[ "$bad" -eq 0 ]

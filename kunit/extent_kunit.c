@@ -668,7 +668,53 @@ static void mhp_extent_poison(struct kunit *test)
 }
 #endif
 
+/* R2 I6: if a roll-back is refused, too, what stays online is known to be online. */
+static void mhp_extent_rollback_refused(struct kunit *test)
+{
+	char *state = block_file(test, mhp_spare_start(test), "state");
+
+	add_extents(test);
+	mhp_veto(test, MEM_GOING_ONLINE, 2, -ENOMEM);
+	mhp_veto(test, MEM_GOING_OFFLINE, 1, -EBUSY);
+	KUNIT_EXPECT_EQ(test, mhp_sysfs_write(state, "online_movable"), -ENOMEM);
+	mhp_veto(test, 0, 0, 0);
+	mhp_expect_online(test, extent_start(test, 0), EXTENT_SIZE, 0, ZONE_MOVABLE);
+	mhp_expect_offline(test, extent_start(test, 1), EXTENT_SIZE);
+	KUNIT_EXPECT_STREQ(test, mhp_read_sysfs(test, state), "online\n");
+
+	/* So it can go offline, by either way. */
+	KUNIT_EXPECT_EQ(test, mhp_sysfs_write(state, "offline"), 0);
+	mhp_expect_offline(test, extent_start(test, 0), EXTENT_SIZE);
+	mhp_veto(test, MEM_GOING_ONLINE, 2, -ENOMEM);
+	mhp_veto(test, MEM_GOING_OFFLINE, 1, -EBUSY);
+	KUNIT_EXPECT_EQ(test, mhp_sysfs_write(state, "online_movable"), -ENOMEM);
+	mhp_veto(test, 0, 0, 0);
+	mhp_must_remove(test, extent_start(test, 0), EXTENT_SIZE);
+}
+
+/* I1: a zone's start and size change as a whole, for who looks at them meanwhile. */
+static void mhp_extent_zone_span(struct kunit *test)
+{
+	struct zone *zone = &NODE_DATA(0)->node_zones[ZONE_MOVABLE];
+	unsigned int i, seq;
+
+	add_extents(test);
+	for (i = NR_EXTENTS; i--;) {
+		seq = zone_span_seqbegin(zone);
+		KUNIT_ASSERT_EQ(test, mhp_online(extent_start(test, i), EXTENT_SIZE,
+						 MMOP_ONLINE_MOVABLE), 0);
+		KUNIT_EXPECT_TRUE(test, zone_span_seqretry(zone, seq));
+	}
+	for (i = 0; i < NR_EXTENTS; i++) {
+		seq = zone_span_seqbegin(zone);
+		KUNIT_ASSERT_EQ(test, mhp_offline(extent_start(test, i), EXTENT_SIZE), 0);
+		KUNIT_EXPECT_TRUE(test, zone_span_seqretry(zone, seq));
+	}
+}
+
 static struct kunit_case mhp_extent_cases[] = {
+	KUNIT_CASE(mhp_extent_rollback_refused),
+	KUNIT_CASE(mhp_extent_zone_span),
 	KUNIT_CASE(mhp_extent_adjacent),
 	KUNIT_CASE_PARAM(mhp_extent_removal_order, order_gen_params),
 	KUNIT_CASE(mhp_extent_states),

@@ -33,10 +33,14 @@ static u64 edge_start;
 /* Whether the kernel had warned of something before the case */
 static bool warned_before;
 
-/* The n-th notification of this action is answered with an error. */
-static unsigned long veto_action;
-static unsigned int veto_nth, veto_seen;
-static int veto_errno;
+/* For each action, which notification is answered with an error */
+static struct {
+	unsigned int nth;
+	unsigned int seen;
+	int err;
+} vetoes[MEM_FINISH_OFFLINE + 1];
+
+static unsigned long last_veto;
 
 /* The first notifications since mhp_forget_calls(), and how many of each action */
 static struct mhp_call calls[MHP_KUNIT_CALLS];
@@ -58,10 +62,9 @@ static int note_callback(struct notifier_block *nb, unsigned long action,
 static int veto_callback(struct notifier_block *nb, unsigned long action,
 			 void *arg)
 {
-	if (action != veto_action)
+	if (action >= ARRAY_SIZE(vetoes) || ++vetoes[action].seen != vetoes[action].nth)
 		return NOTIFY_OK;
-	return ++veto_seen == veto_nth ? notifier_from_errno(veto_errno) :
-					 NOTIFY_OK;
+	return notifier_from_errno(vetoes[action].err);
 }
 
 /* The first notes what others may refuse; the last refuses what others have begun. */
@@ -73,26 +76,30 @@ static struct notifier_block veto_nb = { .notifier_call = veto_callback,
 /**
  * mhp_veto() - have a memory notifier refuse
  * @test: the case
- * @action: MEM_PREPARE_ONLINE, MEM_GOING_ONLINE or MEM_GOING_OFFLINE
- * @nth: which of the notifications from now on, 1 being the next; 0 for none
+ * @action: MEM_PREPARE_ONLINE, MEM_GOING_ONLINE or MEM_GOING_OFFLINE; what is said of
+ *	others stays
+ * @nth: which of the notifications from now on, 1 being the next; 0 for none of any
+ *	action
  * @err: -errno
  */
 void mhp_veto(struct kunit *test, unsigned long action, unsigned int nth, int err)
 {
-	veto_action = action;
-	veto_nth = nth;
-	veto_seen = 0;
-	veto_errno = err;
+	if (!nth)
+		memset(vetoes, 0, sizeof(vetoes));
+	vetoes[action].nth = nth;
+	vetoes[action].seen = 0;
+	vetoes[action].err = err;
+	last_veto = action;
 }
 
 /**
- * mhp_veto_calls() - how many notifications mhp_veto() has counted
+ * mhp_veto_calls() - how many notifications the last mhp_veto() has counted
  *
  * Return: notifications of its action
  */
 unsigned int mhp_veto_calls(void)
 {
-	return veto_seen;
+	return vetoes[last_veto].seen;
 }
 
 static bool withholding;
@@ -191,10 +198,12 @@ ssize_t mhp_sysfs_read(const char *path, char *buf, size_t size)
 
 	if (IS_ERR(file))
 		return PTR_ERR(file);
-	len = kernel_read(file, buf, size - 1, &pos);
-	buf[max_t(ssize_t, len, 0)] = 0;
+	do {
+		len = kernel_read(file, buf + pos, size - 1 - pos, &pos);
+	} while (len > 0);
+	buf[pos] = 0;
 	__fput_sync(file);
-	return len;
+	return len ?: pos;
 }
 
 /**
@@ -202,14 +211,15 @@ ssize_t mhp_sysfs_read(const char *path, char *buf, size_t size)
  * @test: the case, which ends here and fails if the file cannot be read
  * @path: relative to its root
  *
- * Return: text of up to a page, which is freed with the case
+ * Return: text of less than four pages, which is freed with the case
  */
 char *mhp_read_sysfs(struct kunit *test, const char *path)
 {
-	char *text = kunit_kzalloc(test, PAGE_SIZE + 1, GFP_KERNEL);
+	const size_t size = 4 * PAGE_SIZE;
+	char *text = kunit_kzalloc(test, size, GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, text);
-	KUNIT_ASSERT_GE_MSG(test, mhp_sysfs_read(path, text, PAGE_SIZE + 1), 0, "%s", path);
+	KUNIT_ASSERT_GE_MSG(test, mhp_sysfs_read(path, text, size), 0, "%s", path);
 	return text;
 }
 

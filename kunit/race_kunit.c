@@ -1253,15 +1253,14 @@ static void run_race(struct kunit *test, struct race *race)
 /* --- Cases ----------------------------------------------------------------------------- */
 
 /*
- * Each zone begins with an anchor. If its start moved, that would be in two steps, and
- * without a lock, as on stock: who frees a page in between finds it outside of its zone,
- * and DEBUG_VM takes that for a bug.
+ * What comes first comes and goes, and the start of its zone moves with it: who frees a
+ * page meanwhile must not find it outside of its zone.
  */
 
 /* In one section, neighbours of all kinds; a part is known by its place. */
 static const struct part neighbours[] = {
-	{ SZ_2M, ANCHOR },
 	{ SZ_2M, PLUGGED },
+	{ SZ_2M, ANCHOR },
 	{ SZ_2M, PLUGGED },
 	{ SZ_4M, ANCHOR },
 	{ SZ_4M, PLUGGED },
@@ -1277,8 +1276,8 @@ static const struct part neighbours[] = {
 };
 
 static const struct part self_hosted[] = {
-	{ SZ_2M, ANCHOR, true },
 	{ SZ_2M, PLUGGED, true },
+	{ SZ_2M, ANCHOR, true },
 	{ SZ_2M, PLUGGED },
 	{ SZ_4M, ANCHOR, true },
 	{ SZ_4M, PLUGGED, true },
@@ -1293,10 +1292,10 @@ static const struct part self_hosted[] = {
 };
 
 static const struct part two_nodes[] = {
-	{ SZ_2M, ANCHOR },
-	{ SZ_2M, ANCHOR, true, true },
 	{ SZ_2M, PLUGGED },
 	{ SZ_2M, PLUGGED, false, true },
+	{ SZ_2M, ANCHOR },
+	{ SZ_2M, ANCHOR, true, true },
 	{ SZ_4M, ANCHOR, false, true },
 	{ SZ_4M, PLUGGED, true },
 	{ SZ_2M, IDLE, false, true },

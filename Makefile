@@ -68,6 +68,10 @@ kunit-mutants: deps ## break the series on purpose, and show that the suites not
 	@scripts/kernel.sh tree
 	@scripts/kunit.sh mutants $(CASES)
 
+kunit-coverage: deps ## print which lines and branches of the series the suites execute
+	@scripts/kernel.sh tree
+	@scripts/kunit.sh coverage
+
 kunit-install: ## put them into your own kernel tree: make kunit-install KDIR=<tree>
 	@scripts/kunit.sh install $(KDIR)
 
@@ -125,11 +129,11 @@ deps: ## install the Debian packages that are missing, or say which
 	@scripts/deps.sh
 
 clean: ## remove objects, images and logs; keep the source trees
-	rm -rf build/log build/*/kunit build/*/stock build/*/patched build/*/debug build/*/arm64-* \
+	rm -rf build/log build/*/kunit build/*/kunit-co* build/*/stock build/*/patched build/*/debug build/*/arm64-* \
 		build/*/compile-check build/debian-* build/guest build/initramfs*.cpio* build/accel
 
 distclean: ## remove all of build/, the work tree with its commits included
 	rm -rf build
 
-.PHONY: help run test test-debug test-long measure module kunit kunit-module kunit-mutants kunit-install shell kernel kernel-both kernel-test \
+.PHONY: help run test test-debug test-long measure module kunit kunit-module kunit-mutants kunit-coverage kunit-install shell kernel kernel-both kernel-test \
 	kernel-others kernel-arm64 tree patches apply check compile-check bisect deps clean distclean

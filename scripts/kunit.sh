@@ -7,12 +7,14 @@
 # kunit.sh mutants [NAME...]: break the series on purpose, one kunit/mutants/*.patch
 # after the other, and show that the suite it is named after notices. The first line of
 # such a file says what it breaks, and the second of which patch: "Patch: SUBJECT".
+# kunit.sh coverage: which lines and branches of the series the suites execute.
 
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 src=$bdir/kunit-src
 obj=$bdir/kunit
+configs=(--kunitconfig="$top/kunit/.kunitconfig")
 
 # The suites become mm/mhp_kunit/ of a kernel tree.
 install_suites() {
@@ -52,7 +54,7 @@ kunit_py() {
 	local verb=$1
 	shift
 	(cd "$src" && ./tools/testing/kunit/kunit.py "$verb" --build_dir="$obj" \
-		--kunitconfig="$top/kunit/.kunitconfig" --arch=x86_64 \
+		"${configs[@]}" --arch=x86_64 \
 		--qemu_config="$top/kunit/qemu_x86_64.py" "$@")
 }
 
@@ -118,6 +120,27 @@ mutants() {
 	[ "$bad" -eq 0 ]
 }
 
+# Objects of their own, with counters in those that the series touches. Kbuild expands
+# GCOV_PROFILE for each object; folders that cannot be counted say n themselves.
+with_counters() {
+	local list
+	list=$(git -C "$tree" diff --name-only base series -- '*.c' | sed 's/c$/o/' | tr '\n' ' ')
+	export GCOV_PROFILE="\$(filter $list,\$@)"
+	obj=$bdir/kunit-coverage
+	configs+=(--kunitconfig="$top/kunit/coverage.config")
+}
+
+# What was counted is printed, too, when a case has failed.
+coverage() {
+	local counters=$bdir/kunit-counters rc=0
+	rm -rf "$counters"
+	"$top/scripts/coverage.py" run "$bdir/kunit-coverage" "$counters" || rc=$?
+	[ -d "$counters" ] || return "$rc"
+	"$top/scripts/coverage.py" report "$tree" "$counters" |
+		tee "$logdir/$where-kunit-coverage.txt"
+	return "$rc"
+}
+
 case ${1:-} in
 install)
 	[ -n "${2:-}" ] || die "usage: kunit.sh install KDIR"
@@ -125,11 +148,12 @@ install)
 	exit
 	;;
 _build)
+	[ "${2:-}" != coverage ] || with_counters
 	kunit_py build --jobs="$JOBS"
 	exit
 	;;
-build | run | mutants) ;;
-*) die "usage: kunit.sh build|run [ARGUMENT...] | mutants [NAME...] | install KDIR" ;;
+build | run | mutants | coverage) ;;
+*) die "usage: kunit.sh build|run [ARGUMENT...] | mutants [NAME...] | coverage | install KDIR" ;;
 esac
 
 verb=$1
@@ -137,7 +161,11 @@ shift
 lock "$bdir/.kunit.lock"
 update_source
 step 1 1 "KUnit suites: build with $JOBS jobs, some minutes the first time" \
-	"$logdir/$where-kunit-build.log" "$0" _build
+	"$logdir/$where-kunit-build.log" "$0" _build "$verb"
+if [ "$verb" = coverage ]; then
+	coverage
+	exit
+fi
 if [ "$verb" = mutants ]; then
 	mutants "$@"
 	exit

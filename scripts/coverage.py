@@ -1,0 +1,217 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Which lines and branches of the series the KUnit suites execute, as gcov counts.
+
+usage: coverage.py run OBJ FOLDER         boot the kernel in OBJ, wait for the suites
+                                          that are built in, put its counters in FOLDER
+       coverage.py report TREE FOLDER...  what the counters say about the lines that
+                                          TREE adds from its tag base to its branch series
+
+A folder of counters has .gcda files, and beside each the .gcno file of its build.
+Several folders are added up; their kernels may be different builds.
+"""
+
+import base64
+import importlib.util
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections import defaultdict
+from itertools import zip_longest
+from types import SimpleNamespace
+
+from guest import TOP, Guest, GuestError, note
+
+QEMU_CONFIG = os.path.join(TOP, 'kunit', 'qemu_x86_64.py')
+# To be done with unpacking before the suites count pages; and page_ext takes part.
+CMDLINE = 'kunit.enable=1 initramfs_async=0 page_owner=on'
+# Files in debugfs have no size that tar could believe.
+COLLECT = r'''
+cd /sys/kernel/debug/gcov && mkdir /tmp/gcov
+find . -name '*.gcda' | while read -r f; do
+	mkdir -p "/tmp/gcov/${f%/*}" && cat "$f" >"/tmp/gcov/$f" || exit 1
+done
+tar -cz -C /tmp/gcov . | base64'''
+
+
+# --- run ----------------------------------------------------------------------
+
+def qemu_arch():
+    """QEMU_ARCH of the file that kunit.py takes; the class is kunit.py's."""
+    sys.modules['kunit'] = SimpleNamespace(__path__=[])
+    sys.modules['kunit.qemu_config'] = SimpleNamespace(QemuArchParams=SimpleNamespace)
+    spec = importlib.util.spec_from_file_location('kunit.configs.x86_64', QEMU_CONFIG)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.QEMU_ARCH
+
+
+def verdict(console):
+    """(passed, failed, skipped) cases of the suites."""
+    found = re.findall(r'# mhp_\w+: pass:(\d+) fail:(\d+) skip:(\d+)', console)
+    return tuple(sum(map(int, n)) for n in zip(*found)) or (0, 0, 0)
+
+
+def run(obj, folder):
+    """Boot, and copy the counters; False if not all cases have passed."""
+    arch = qemu_arch()
+    shutil.rmtree(folder, ignore_errors=True)
+    with Guest(image=os.path.join(obj, arch.kernel_path), name='kunit-coverage', maxmem=None,
+               cmdline=f'{arch.kernel_command_line} {CMDLINE}', args=arch.extra_qemu_params,
+               timeout=1800) as g:
+        passed, failed, skipped = verdict(g.console())
+        data = base64.b64decode(g.sh(COLLECT, timeout=300))
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        for member in tar:
+            name = os.path.relpath('/' + member.name, obj)
+            if not member.isfile() or name.startswith('..'):
+                continue
+            to = os.path.join(folder, name)
+            os.makedirs(os.path.dirname(to), exist_ok=True)
+            with open(to, 'wb') as f:
+                f.write(tar.extractfile(member).read())
+            notes = os.path.splitext(name)[0] + '.gcno'
+            shutil.copy(os.path.join(obj, notes), os.path.join(folder, notes))
+    note(f'{passed} cases passed, {failed} failed, {skipped} skipped '
+         f'(log: {os.path.relpath(g.log, TOP)})')
+    return passed and not failed and not skipped
+
+
+# --- report -------------------------------------------------------------------
+
+def git(tree, *args):
+    return subprocess.run(['git', '-C', tree, *args], check=True, text=True,
+                          stdout=subprocess.PIPE).stdout
+
+
+def added_lines(tree):
+    """{file: numbers of the lines that the series adds to it}"""
+    out = defaultdict(set)
+    for line in git(tree, 'diff', '-U0', 'base..series', '--', '*.c', '*.h').splitlines():
+        if line.startswith('+++ b/'):
+            name = line[6:]
+        elif m := re.match(r'@@ \S+ \+(\d+)(?:,(\d+))? @@', line):
+            first, n = int(m[1]), int(m[2] or 1)
+            out[name].update(range(first, first + n))
+    return out
+
+
+def functions(tree, name):
+    """{line number: function} of a file in the kernel's style."""
+    out, begun, function = {}, 0, None
+    for n, line in enumerate(git(tree, 'show', f'series:{name}').splitlines(), 1):
+        if m := re.match(r'(?=[A-Za-z_])[^=;(]*?(\w+)\(', line):
+            begun, function = n, m[1]
+        if function and (line.startswith('}') or begun == n and line.endswith('}')):
+            out.update(dict.fromkeys(range(begun, n + 1), function))
+            function = None
+    return out
+
+
+def read_counters(folders, names):
+    """How often lines were executed and branches taken: {file: {line: count}}, and
+    {file: {line: [count]}}. What several objects compile is added up."""
+    lines = defaultdict(lambda: defaultdict(int))
+    branches = defaultdict(lambda: defaultdict(list))
+    for folder in folders:
+        for where, _, files in sorted(os.walk(folder)):
+            for counters in sorted(f for f in files if f.endswith('.gcda')):
+                text = subprocess.run(['gcov', '--json-format', '--branch-counts',
+                                       '--branch-probabilities', '--stdout', counters],
+                                      cwd=where, check=True, stdout=subprocess.PIPE).stdout
+                for source in json.loads(text)['files']:
+                    name = next((n for n in names if source['file'].endswith('/' + n)), None)
+                    for line in source['lines'] if name else ():
+                        n = line['line_number']
+                        lines[name][n] += line['count']
+                        taken = [b['count'] for b in line['branches']]
+                        branches[name][n] = [a + b for a, b in zip_longest(
+                            branches[name][n], taken, fillvalue=0)]
+    return lines, branches
+
+
+def share(counts):
+    """'covered/total' and a percentage."""
+    counts = list(counts)
+    covered = sum(c > 0 for c in counts)
+    percent = f'{100 * covered / len(counts):5.1f} %' if counts else '      -'
+    return f'{covered:5}/{len(counts):<5}{percent}'
+
+
+def missing(counts):
+    """How many of the lines in {line: count} were not executed, and which: ranges
+    without a line that was."""
+    ranges, extend = [], False
+    for n, count in counts.items():
+        if not count:
+            ranges[-1:] = [(ranges[-1][0], n)] if extend else [*ranges[-1:], (n, n)]
+        extend = not count
+    where = ', '.join(str(a) if a == b else f'{a}-{b}' for a, b in ranges)
+    return f'{sum(not c for c in counts.values()):4}  {where}'
+
+
+def print_functions(inside, added, count, taken):
+    """A row for each function of a file that the series adds lines to. Returns what
+    was not executed of these."""
+    gaps, every = [], defaultdict(list)
+    for n in sorted(count):
+        every[inside.get(n, '-')].append(n)
+    for function, mine in every.items():
+        new = {n: count[n] for n in mine if n in added}
+        if new:
+            print(f'  {function:44}', share(count[n] for n in mine), '',
+                  share(b for n in mine for b in taken[n]), '', share(new.values()))
+        if not all(new.values()):
+            gaps.append(f'{function:36}{missing(new)}')
+    return gaps
+
+
+def report(tree, folders):
+    """Three tables: functions, lines not executed, files."""
+    added = added_lines(tree)
+    lines, branches = read_counters(folders, added)
+    if not lines:
+        raise GuestError(f"no counters in {' '.join(folders)}")
+    gaps, files, total = [], [], ([], [])
+    print('Functions that the series adds lines to. What boots the guest counts as well.\n'
+          'Branches are those of the machine code: macros and inlined functions bring theirs.\n'
+          f"\n{'':50}{'lines':<21}{'branches':<21}added lines")
+    for name in sorted(n for n in lines if added[n] & set(lines[n])):
+        count, taken = lines[name], branches[name]
+        print(name)
+        gaps += [f'{name:32}{gap}' for gap in
+                 print_functions(functions(tree, name), added[name], count, taken)]
+        part = ([count[n] for n in count if n in added[name]],
+                [b for n in count if n in added[name] for b in taken[n]])
+        files.append(f'{name:50}{share(part[0])}  {share(part[1])}')
+        total = total[0] + part[0], total[1] + part[1]
+    print('\nLines that the series adds and that were not executed\n', *gaps, sep='\n')
+    print(f"\nLines that the series adds\n\n{'':50}{'lines':<21}branches", *files,
+          f"{'all':50}{share(total[0])}  {share(total[1])}", sep='\n')
+    print('\nNot built, and not counted (added lines, with comments):',
+          ', '.join(f'{n} ({len(added[n])})' for n in sorted(added)
+                    if n.endswith('.c') and n not in lines) or 'none')
+
+
+def main(argv):
+    match argv:
+        case ['run', obj, folder]:
+            return 0 if run(os.path.abspath(obj), folder) else 1
+        case ['report', tree, *folders] if folders:
+            report(tree, folders)
+        case _:
+            print(__doc__, file=sys.stderr)
+            return 2
+    return 0
+
+
+if __name__ == '__main__':
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except GuestError as error:
+        sys.exit(f'coverage.py: {error}')

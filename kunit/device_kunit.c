@@ -25,13 +25,12 @@ struct shape {
 };
 
 /*
- * Only full sections have their memmap from the altmap of a device. 128 MiB have 512
- * pages of it, in a huge page if it begins with one.
+ * Only full sections have their memmap from the altmap of a device, parts of them do
+ * not. 128 MiB have 512 pages of it, in a huge page if it begins with one.
  */
 static const struct shape shapes[] = {
 	{ "small", SZ_2M, SZ_4M, 0, 0 },
-	{ "small with altmap", SZ_2M, SZ_4M, 0, 64 },
-	{ "section with altmap", SZ_128M - SZ_8M, SZ_128M + SZ_8M, 512, 512 },
+	{ "with altmap", SZ_128M - SZ_8M, SZ_128M + SZ_8M, 512, 512 },
 };
 
 /* System RAM, a device, System RAM: neighbours in one section, or in two */

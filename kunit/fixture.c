@@ -805,8 +805,9 @@ static bool find_leftover(u64 start, u64 end, struct leftover *left)
 
 static bool find_leftover(u64 start, u64 end, struct leftover *left)
 {
+	/* Without the series, nothing can be added beside boot memory in its block. */
 	left->size = memory_block_size_bytes();
-	for (left->start = start; left->start < end; left->start += left->size)
+	for (left->start = ALIGN(start, left->size); left->start < end; left->start += left->size)
 		if (present_section(__pfn_to_section(PHYS_PFN(left->start))))
 			return true;
 	return false;
@@ -870,7 +871,8 @@ void mhp_fixture_exit(struct kunit *test)
 		ret = offline_and_remove_memory(left.start, left.size);
 		KUNIT_EXPECT_EQ_MSG(test, ret, 0, "cannot remove what is left at %#llx",
 				    left.start);
-		at = left.start + left.size;
+		if (ret)
+			at = left.start + left.size;
 	}
 	mhp_expect_snapshot(test, test->priv, "after the case");
 	KUNIT_EXPECT_TRUE_MSG(test, warned_before || !test_taint(TAINT_WARN),

@@ -380,7 +380,7 @@ static void mhp_range_large_leaf(struct kunit *test)
 		wrong += is_mapped(addr) != there;
 		wrong += pfn_valid(PHYS_PFN(addr)) != there;
 	}
-	KUNIT_EXPECT_EQ(test, wrong, 0UL);
+	KUNIT_ASSERT_EQ(test, wrong, 0UL);
 	/* It is memory, and each page is its own. */
 	for (addr = start + 3 * block; addr < start + SZ_1G; addr += SZ_2M)
 		*(u64 *)__va(addr) = addr;

@@ -64,7 +64,7 @@ kunit: deps ## run the KUnit suites built in, by the kernel's own kunit.py
 kunit-module: kernel-test ## run them as a module, in a guest next to real devices
 	@BASE=$(where) scripts/test.py kunit_as_module
 
-kunit-mutants: deps ## break the series on purpose, and show that the suites notice
+kunit-mutants: kernel-both ## break the series on purpose, and show that the suites notice
 	@scripts/kernel.sh tree
 	@scripts/kunit.sh mutants $(CASES)
 

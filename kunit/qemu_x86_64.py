@@ -19,7 +19,8 @@ CONFIG_PCI=y''',
                            kernel_path='arch/x86/boot/bzImage',
                            kernel_command_line='console=ttyS0 nokaslr memmap=1088M$0x3c000000 '
                            'mhp_kunit.spare_start=0x40000000 '
-                           'memory_hotplug.memmap_on_memory=1 page_owner=on '
+                           'memory_hotplug.memmap_on_memory=1 '
+                           'memory_hotplug.subsection=1 page_owner=on '
                            'panic=-1',
                            extra_qemu_params=['-machine', 'q35', '-cpu', 'max,la57=off',
                                               '-m', '2304M', '-smp', '2',

@@ -3,9 +3,11 @@
 """Which lines and branches of the series the KUnit suites execute, as gcov counts.
 
 usage: coverage.py run OBJ FOLDER         boot the kernel in OBJ, wait for the suites
-                                          that are built in, put its counters in FOLDER
+                                          that are built in, put its counters in FOLDER;
+                                          then use DIMMs, and put them in FOLDER-dimms
        coverage.py report TREE FOLDER...  what the counters say about the lines that
                                           TREE adds from its tag base to its branch series
+       coverage.py total TREE FOLDER...   the last line of that
 
 A folder of counters has .gcda files, and beside each the .gcno file of its build.
 Several folders are added up; their kernels may be different builds.
@@ -32,7 +34,7 @@ QEMU_CONFIG = os.path.join(TOP, 'kunit', 'qemu_x86_64.py')
 CMDLINE = 'kunit.enable=1 initramfs_async=0 page_owner=on'
 # Files in debugfs have no size that tar could believe.
 COLLECT = r'''
-cd /sys/kernel/debug/gcov && mkdir /tmp/gcov
+rm -rf /tmp/gcov && mkdir /tmp/gcov && cd /sys/kernel/debug/gcov || exit 1
 find . -name '*.gcda' | while read -r f; do
 	mkdir -p "/tmp/gcov/${f%/*}" && cat "$f" >"/tmp/gcov/$f" || exit 1
 done
@@ -57,15 +59,10 @@ def verdict(console):
     return tuple(sum(map(int, n)) for n in zip(*found)) or (0, 0, 0)
 
 
-def run(obj, folder):
-    """Boot, and copy the counters; False if not all cases have passed."""
-    arch = qemu_arch()
+def collect(g, obj, folder):
+    """Copy the counters, and the notes of the build that they are about."""
     shutil.rmtree(folder, ignore_errors=True)
-    with Guest(image=os.path.join(obj, arch.kernel_path), name='kunit-coverage', maxmem=None,
-               cmdline=f'{arch.kernel_command_line} {CMDLINE}', args=arch.extra_qemu_params,
-               timeout=1800) as g:
-        passed, failed, skipped = verdict(g.console())
-        data = base64.b64decode(g.sh(COLLECT, timeout=300))
+    data = base64.b64decode(g.sh(COLLECT, timeout=300))
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         for member in tar:
             name = os.path.relpath('/' + member.name, obj)
@@ -77,6 +74,39 @@ def run(obj, folder):
                 f.write(tar.extractfile(member).read())
             notes = os.path.splitext(name)[0] + '.gcno'
             shutil.copy(os.path.join(obj, notes), os.path.join(folder, notes))
+
+
+def use_dimms(g):
+    """Plug and eject two DIMMs that share a block. A third one goes to a kernel zone,
+    so that the kernel uses it and it cannot go; and a page of it is poisoned."""
+    policy = '/sys/devices/system/memory/auto_online_blocks'
+    g.write(policy, 'online_movable')
+    for name, size in (('a', 134), ('b', 256)):
+        g.plug_dimm(name, size, node=0)
+    for name in ('a', 'b'):
+        if not g.unplug(name):
+            raise GuestError(f'DIMM {name} was not ejected')
+    g.write(policy, 'online_kernel')
+    g.plug_dimm('c', 134, node=0)
+    g.sh('find / -xdev >/dev/null; ls -lR /sys >/dev/null', timeout=300)
+    if g.unplug('c'):
+        raise GuestError('the kernel has used nothing of DIMM c')
+    last = max(d['data']['addr'] + d['data']['size'] for d in g.qmp('query-memory-devices'))
+    g.write('/sys/kernel/debug/hwpoison/corrupt-pfn', str(last // 4096 - 1))
+
+
+def run(obj, folder):
+    """Boot, and copy the counters twice; False if not all cases have passed."""
+    arch = qemu_arch()
+    args = list(arch.extra_qemu_params)
+    at = args.index('-m')
+    mem, args[at:at + 2] = args[at + 1], []
+    with Guest(image=os.path.join(obj, arch.kernel_path), name='kunit-coverage', mem=mem,
+               cmdline=f'{arch.kernel_command_line} {CMDLINE}', args=args, timeout=1800) as g:
+        passed, failed, skipped = verdict(g.console())
+        collect(g, obj, folder)
+        use_dimms(g)
+        collect(g, obj, f'{folder}-dimms')
     note(f'{passed} cases passed, {failed} failed, {skipped} skipped '
          f'(log: {os.path.relpath(g.log, TOP)})')
     return passed and not failed and not skipped
@@ -132,6 +162,8 @@ def read_counters(folders, names):
                         taken = [b['count'] for b in line['branches']]
                         branches[name][n] = [a + b for a, b in zip_longest(
                             branches[name][n], taken, fillvalue=0)]
+    if not lines:
+        raise GuestError(f"no counters in {' '.join(folders)}")
     return lines, branches
 
 
@@ -171,13 +203,18 @@ def print_functions(inside, added, count, taken):
     return gaps
 
 
+def sum_up(label, names, added, lines, branches):
+    """A row for the added lines of some files."""
+    new = [(name, n) for name in names for n in lines[name] if n in added[name]]
+    return (f'{label:50}{share(lines[name][n] for name, n in new)}'
+            f'  {share(b for name, n in new for b in branches[name][n])}')
+
+
 def report(tree, folders):
     """Three tables: functions, lines not executed, files."""
     added = added_lines(tree)
     lines, branches = read_counters(folders, added)
-    if not lines:
-        raise GuestError(f"no counters in {' '.join(folders)}")
-    gaps, files, total = [], [], ([], [])
+    gaps, files = [], []
     print('Functions that the series adds lines to. What boots the guest counts as well.\n'
           'Branches are those of the machine code: macros and inlined functions bring theirs.\n'
           f"\n{'':50}{'lines':<21}{'branches':<21}added lines")
@@ -186,13 +223,10 @@ def report(tree, folders):
         print(name)
         gaps += [f'{name:32}{gap}' for gap in
                  print_functions(functions(tree, name), added[name], count, taken)]
-        part = ([count[n] for n in count if n in added[name]],
-                [b for n in count if n in added[name] for b in taken[n]])
-        files.append(f'{name:50}{share(part[0])}  {share(part[1])}')
-        total = total[0] + part[0], total[1] + part[1]
+        files.append(sum_up(name, [name], added, lines, branches))
     print('\nLines that the series adds and that were not executed\n', *gaps, sep='\n')
     print(f"\nLines that the series adds\n\n{'':50}{'lines':<21}branches", *files,
-          f"{'all':50}{share(total[0])}  {share(total[1])}", sep='\n')
+          sum_up('all', lines, added, lines, branches), sep='\n')
     print('\nNot built, and not counted (added lines, with comments):',
           ', '.join(f'{n} ({len(added[n])})' for n in sorted(added)
                     if n.endswith('.c') and n not in lines) or 'none')
@@ -204,6 +238,10 @@ def main(argv):
             return 0 if run(os.path.abspath(obj), folder) else 1
         case ['report', tree, *folders] if folders:
             report(tree, folders)
+        case ['total', tree, *folders] if folders:
+            added = added_lines(tree)
+            lines, branches = read_counters(folders, added)
+            print(sum_up('all', lines, added, lines, branches))
         case _:
             print(__doc__, file=sys.stderr)
             return 2

@@ -5,8 +5,9 @@
 # tree with the series. ARGUMENTs go to kunit.py, such as names of cases.
 # kunit.sh install KDIR: put the suites into a kernel tree that has the series.
 # kunit.sh mutants [NAME...]: break the series on purpose, one kunit/mutants/*.patch
-# after the other, and show that the suite it is named after notices. The first line of
-# such a file says what it breaks, and the second of which patch: "Patch: SUBJECT".
+# after the other, and show that the suite it is named after notices; or, for drivers,
+# the guest test. The first line of such a file says what it breaks, and the second of
+# which patch: "Patch: SUBJECT".
 # kunit.sh coverage: which lines and branches of the series the suites execute.
 
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -68,7 +69,7 @@ try_mutant() {
 		say "not ok $name: does not build (log: $(rel "$log"))"
 		return 1
 	fi
-	if kunit_py exec --timeout=120 "$suite" >>"$log" 2>&1; then
+	if kunit_py exec --timeout=300 "$suite" >>"$log" 2>&1; then
 		say "not ok $name: $suite passes (log: $(rel "$log"))"
 		return 1
 	fi
@@ -79,11 +80,32 @@ try_mutant() {
 	say "ok $name: $suite fails: $(head -n 1 "$patch")"
 }
 
+# The same, for what only a guest with devices executes: a kernel as 'make kernel'
+# builds it, and the case of scripts/tests/.
+try_guest_mutant() {
+	local patch=$1 dir=$bdir-bisect name test log
+	name=$(basename "$patch" .patch)
+	test=${name%%-*}
+	log=$logdir/$where-mutant-$name.log
+	git -C "$dir/tree" checkout -q --detach -f series
+	git -C "$dir/tree" apply "$patch"
+	if ! BASE=$where-bisect KDIR='' FLAVOUR=patched "$top/scripts/kernel.sh" build-only >"$log" 2>&1; then
+		say "not ok $name: does not build (log: $(rel "$log"))"
+		return 1
+	fi
+	BASE=$where-bisect "$top/scripts/test.py" "$test" >>"$log" 2>&1 || true
+	grep -q "^not ok .* $test " "$log" || {
+		say "not ok $name: $test passes, or has not run (log: $(rel "$log"))"
+		return 1
+	}
+	say "ok $name: $test fails: $(head -n 1 "$patch")"
+}
+
 # The subject of the patch that a mutant breaks
 mutant_subject() { sed -n '2s/^Patch: //p' "$1"; }
 
 mutants() {
-	local patch name subject subjects i n=0 bad=0 list=() series=()
+	local patch name subject subjects try i n=0 bad=0 list=() series=()
 	local -A total=() caught=()
 	subjects=$(git -C "$tree" log --reverse --format=%s base..series)
 	mapfile -t series <<<"$subjects"
@@ -97,17 +119,23 @@ mutants() {
 		list+=("$patch")
 	done
 	[ "${#list[@]}" -gt 0 ] || die "no such mutant: $*"
+	make_side_tree "$bdir-bisect"
 	for patch in "${list[@]}"; do
 		n=$((n + 1))
 		subject=$(mutant_subject "$patch")
 		total[$subject]=$((${total[$subject]:-0} + 1))
-		git -C "$src" apply "$patch"
-		if try_mutant "$patch"; then
+		if [[ $(basename "$patch") != mhp_* ]]; then
+			try=try_guest_mutant
+		else
+			try=try_mutant
+			git -C "$src" apply "$patch"
+		fi
+		if $try "$patch"; then
 			caught[$subject]=$((${caught[$subject]:-0} + 1))
 		else
 			bad=$((bad + 1))
 		fi
-		git -C "$src" apply -R "$patch"
+		[ $try = try_guest_mutant ] || git -C "$src" apply -R "$patch"
 	done
 	say "caught  patch"
 	for i in "${!series[@]}"; do
@@ -133,11 +161,14 @@ with_counters() {
 # What was counted is printed, too, when a case has failed.
 coverage() {
 	local counters=$bdir/kunit-counters rc=0
-	rm -rf "$counters"
+	rm -rf "$counters"*
 	"$top/scripts/coverage.py" run "$bdir/kunit-coverage" "$counters" || rc=$?
-	[ -d "$counters" ] || return "$rc"
-	"$top/scripts/coverage.py" report "$tree" "$counters" |
-		tee "$logdir/$where-kunit-coverage.txt"
+	[ -d "$counters-dimms" ] || return "$rc"
+	{
+		"$top/scripts/coverage.py" report "$tree" "$counters"
+		printf '\nThe same, after DIMMs were plugged, ejected, and kept back by what the kernel has there\n\n'
+		"$top/scripts/coverage.py" total "$tree" "$counters-dimms"
+	} | tee "$logdir/$where-kunit-coverage.txt"
 	return "$rc"
 }
 

@@ -86,3 +86,17 @@ lock() {
 	exec 9>"$1"
 	flock -w 5 9 || { say "waiting for another make ($(rel "$1"))"; flock 9; }
 }
+
+# A folder beside build/BASE for kernels of other commits: its tree is a work tree of
+# the same repository, its stock kernel the very same.
+make_side_tree() {
+	local dir=$1
+	mkdir -p "$dir"
+	ln -sfn "../$where/stock" "$dir/stock"
+	ln -sfn "../$where/stock-src" "$dir/stock-src"
+	if ! git -C "$dir/tree" rev-parse -q --verify HEAD >/dev/null 2>&1; then
+		rm -rf "$dir/tree"
+		git -C "$tree" worktree prune
+		git -C "$tree" worktree add -q --detach "$dir/tree" base
+	fi
+}

@@ -148,22 +148,13 @@ apply() {
 
 # --- bisect ---------------------------------------------------------------
 
-# A folder beside build/BASE: its tree is a work tree of the same repository,
-# its stock kernel the very same.
 bisect() {
 	local dir=$bdir-bisect c n k=0 bad=0 start=$SECONDS subject have=boot
 	FLAVOUR=stock "$top/scripts/kernel.sh" build
 	need_disk 4 "a work tree and a build for bisect"
 	n=$(git -C "$tree" rev-list --count base..series)
 	[ "$n" -gt 0 ] || die "branch series holds no commits on top of base"
-	mkdir -p "$dir"
-	ln -sfn "../$where/stock" "$dir/stock"
-	ln -sfn "../$where/stock-src" "$dir/stock-src"
-	if ! git -C "$dir/tree" rev-parse -q --verify HEAD >/dev/null 2>&1; then
-		rm -rf "$dir/tree"
-		git -C "$tree" worktree prune
-		git -C "$tree" worktree add -q --detach "$dir/tree" base
-	fi
+	make_side_tree "$dir"
 	for c in $(git -C "$tree" rev-list --reverse base..series); do
 		k=$((k + 1))
 		subject=$(git -C "$tree" log -1 --format=%s "$c")

@@ -18,8 +18,8 @@
 #include <linux/types.h>
 
 #define MHP_KUNIT_NODES		2
-/* Enough for 2 GiB of spare memory */
-#define MHP_KUNIT_SUBSECTIONS	1024
+/* Enough for 1 GiB of spare memory and 128 MiB before it; snapshots lie on the stack. */
+#define MHP_KUNIT_SUBSECTIONS	576
 #define MHP_KUNIT_BLOCKS	16
 #define MHP_KUNIT_CALLS		32
 

@@ -196,7 +196,8 @@ static void mhp_online_edge_round_trip(struct kunit *test)
 	const struct layout_param all_hole = { .edge = true };
 	struct zone *boot_zone = boot_zone_of(test, &all_hole);
 	u64 start = mhp_edge_start(test), size = mhp_edge_size(test) + SZ_4M;
-	struct mhp_snapshot before, added, now;
+	const struct zone *movable = &NODE_DATA(0)->node_zones[ZONE_MOVABLE];
+	struct mhp_snapshot before, added;
 
 	mhp_take_snapshot(test, &before);
 	mhp_must_add(test, 0, start, size, MHP_NONE);
@@ -206,11 +207,10 @@ static void mhp_online_edge_round_trip(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, mhp_online(start, size, MMOP_ONLINE_MOVABLE), 0);
 	mhp_expect_online(test, start, size, 0, ZONE_MOVABLE);
 	KUNIT_EXPECT_PTR_EQ(test, boot_zone_of(test, &all_hole), boot_zone);
-	mhp_take_snapshot(test, &now);
-	KUNIT_EXPECT_EQ(test, now.zones[0][ZONE_MOVABLE].present,
+	KUNIT_EXPECT_EQ(test, movable->present_pages,
 			before.zones[0][ZONE_MOVABLE].present + PHYS_PFN(size));
 	/* The section is there since boot; the memory is not. */
-	KUNIT_EXPECT_EQ(test, now.zones[0][ZONE_MOVABLE].early,
+	KUNIT_EXPECT_EQ(test, movable->present_early_pages,
 			before.zones[0][ZONE_MOVABLE].early);
 	KUNIT_ASSERT_EQ(test, mhp_offline(start, size), 0);
 	mhp_expect_snapshot(test, &added, "offline again");

@@ -27,6 +27,7 @@
 #include <linux/mount.h>
 #include <linux/prandom.h>
 #include <linux/random.h>
+#include <linux/rwsem.h>
 #include <linux/sched/signal.h>
 #include <linux/shmem_fs.h>
 #include <linux/sizes.h>
@@ -146,6 +147,7 @@ struct race {
 	atomic_t counts[NR_COUNTS];
 	unsigned long needs;
 	bool stop;
+	struct rw_semaphore compacting;	/* held for writing while memory is removed */
 	atomic_t errors;
 	char error[200];		/* the first of them */
 };
@@ -431,6 +433,7 @@ static const struct {
 static int do_op(struct thread *thread, struct slot *slot, enum op op)
 {
 	bool state_file = slot->kind == STATE && slot->state != HOLE;
+	int ret;
 
 	switch (op) {
 	case ADD:
@@ -444,9 +447,19 @@ static int do_op(struct thread *thread, struct slot *slot, enum op op)
 			return write_state(thread, slot, "offline");
 		return mhp_offline(slot->start, slot->size);
 	case REMOVE:
-		return remove_memory(slot->start, slot->size);
 	case EJECT:
-		return offline_and_remove_memory(slot->start, slot->size);
+		/*
+		 * Compaction does not ask again whether the pages are online that it found
+		 * online a while ago. Their memmap must stay, which nothing sees to on stock,
+		 * either.
+		 */
+		down_write(&thread->race->compacting);
+		if (op == REMOVE)
+			ret = remove_memory(slot->start, slot->size);
+		else
+			ret = offline_and_remove_memory(slot->start, slot->size);
+		up_write(&thread->race->compacting);
+		return ret;
 	default:
 		return remove_memory(slot->start, SZ_2M);
 	}
@@ -759,14 +772,17 @@ static void write_file_page(struct thread *thread, unsigned long index)
 	done(thread, WRITES);
 }
 
-/* Pages of all orders for a moment: what takes memory offline has to wait for them. */
+/*
+ * Pages of all orders for a moment: what takes memory offline has to wait for them. Not
+ * to be had by compaction, see do_op().
+ */
 static void use_pages(struct thread *thread)
 {
 	unsigned int order = random_below(thread, 10), i;
 	u32 pattern = prandom_u32_state(&thread->rnd);
 	struct page *page;
 
-	page = alloc_pages(GFP_HIGHUSER_MOVABLE | __GFP_NORETRY | __GFP_NOWARN, order);
+	page = alloc_pages((GFP_HIGHUSER_MOVABLE & ~__GFP_RECLAIM) | __GFP_NOWARN, order);
 	if (!page)
 		return;
 	for (i = 0; i < 1U << order; i += 5)
@@ -809,8 +825,11 @@ static const struct role filler = { "filler", filler_step, BIT(WRITES) | BIT(MOV
 
 static void compactor_step(struct thread *thread)
 {
-	int ret = write_file(thread->race->sysfs, "devices/system/node/node0/compact", "1");
+	int ret;
 
+	down_read(&thread->race->compacting);
+	ret = write_file(thread->race->sysfs, "devices/system/node/node0/compact", "1");
+	up_read(&thread->race->compacting);
 	if (ret)
 		fail(thread, "cannot compact: %d", ret);
 	done(thread, COMPACTIONS);
@@ -1102,6 +1121,7 @@ static struct race *begin_race(struct kunit *test, const struct part *parts, uns
 	unsigned int i;
 
 	KUNIT_ASSERT_NOT_NULL(test, race);
+	init_rwsem(&race->compacting);
 	running = race;
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, end_race, race), 0);
 	KUNIT_ASSERT_LE(test, nr, MAX_SLOTS);

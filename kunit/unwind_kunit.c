@@ -397,14 +397,40 @@ static struct kretprobe probes[] = {
 	  .handler = fail_pages },
 };
 
-static void unregister_probe(void *probe)
-{
-	struct kretprobe *rp = probe;
+static bool probes_there;
 
-	unregister_kretprobe(rp);
-	/* To be registered again, it must look new. */
-	rp->kp.addr = NULL;
-	rp->kp.flags = 0;
+/*
+ * Probes stay until the module goes, or for good: patching the code that all allocations
+ * execute again and again is a risk in emulated guests.
+ */
+static int register_probes(void)
+{
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < ARRAY_SIZE(probes) && !probes_there; i++) {
+		ret = register_kretprobe(&probes[i]);
+		if (ret) {
+			while (i--) {
+				unregister_kretprobe(&probes[i]);
+				/* To be registered again, it must look new. */
+				probes[i].kp.addr = NULL;
+				probes[i].kp.flags = 0;
+			}
+			return ret;
+		}
+	}
+	probes_there = true;
+	return 0;
+}
+
+static void unregister_probes(struct kunit_suite *suite)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(probes) && probes_there; i++)
+		unregister_kretprobe(&probes[i]);
+	probes_there = false;
 }
 
 static int failing_alloc(struct kunit *test, const struct op *op, unsigned int nth)
@@ -426,14 +452,10 @@ static void mhp_unwind_allocation(struct kunit *test)
 {
 	const struct op *op = test->param_value;
 	struct states *states = begin(test, op);
-	unsigned int i, nth, failed = 0;
+	unsigned int nth, failed = 0;
 	int ret;
 
-	for (i = 0; i < ARRAY_SIZE(probes); i++) {
-		KUNIT_ASSERT_EQ(test, register_kretprobe(&probes[i]), 0);
-		KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, unregister_probe,
-								&probes[i]), 0);
-	}
+	KUNIT_ASSERT_EQ(test, register_probes(), 0);
 	mhp_forget_calls();
 	KUNIT_ASSERT_EQ(test, failing_alloc(test, op, 0), 0);
 	mhp_take_snapshot(test, &states->after);
@@ -464,6 +486,10 @@ static void mhp_unwind_allocation(struct kunit *test)
 					      { .speed = KUNIT_SPEED_SLOW }),
 
 #else
+
+static void unregister_probes(struct kunit_suite *suite)
+{
+}
 
 #define ALLOCATION_CASE
 
@@ -518,5 +544,6 @@ struct kunit_suite mhp_unwind_suite = {
 	.name = "mhp_unwind",
 	.init = mhp_fixture_init,
 	.exit = mhp_fixture_exit,
+	.suite_exit = IS_BUILTIN(CONFIG_MHP_KUNIT_TEST) ? NULL : unregister_probes,
 	.test_cases = mhp_unwind_cases,
 };

@@ -68,7 +68,7 @@ def leaves_nothing(t, count):
 @case()
 def rounds_leave_nothing(t):
     """I5: add, online, offline and remove leave the machine as it was, however often."""
-    leaves_nothing(t, 300)
+    leaves_nothing(t, 150)
 
 
 @case(long=True)

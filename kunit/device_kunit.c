@@ -7,10 +7,8 @@
 #include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/sizes.h>
-#include <linux/uaccess.h>
 
 #include "fixture.h"
-#include "vmemmap.h"
 
 #define NR_PARTS	3
 #define DEVICE		1
@@ -30,7 +28,7 @@ struct shape {
  */
 static const struct shape shapes[] = {
 	{ "small", SZ_2M, SZ_4M, 0, 0 },
-	{ "with altmap", SZ_128M - SZ_8M, SZ_128M + SZ_8M, 512, 512 },
+	{ "with_altmap", SZ_128M - SZ_8M, SZ_128M + SZ_8M, 512, 512 },
 };
 
 /* System RAM, a device, System RAM: neighbours in one section, or in two */
@@ -71,21 +69,15 @@ static void unmake_part(struct kunit *test, const struct shape *shape, int part)
 		mhp_must_remove(test, part_start(test, shape, part), part_size(shape, part));
 }
 
-/* Pages of memmap of a range that lie in [low, high) */
-static unsigned long count_hosted(u64 start, u64 size, u64 low, u64 high)
+/* Pages of memmap of a range that lie in [low, high), each of them once */
+static unsigned long count_hosted(struct kunit *test, u64 start, u64 size, u64 low, u64 high)
 {
-	unsigned long addr = (unsigned long)pfn_to_page(PHYS_PFN(start));
-	unsigned long end = (unsigned long)pfn_to_page(PHYS_PFN(start + size));
-	unsigned long page_size, hosted = 0;
-	phys_addr_t phys;
+	struct mhp_backing backing;
 
-	get_online_mems();
-	for (; addr < end; addr += PAGE_SIZE) {
-		phys = mhp_virt_to_backing(addr, &page_size);
-		hosted += phys >= low && phys < high;
-	}
-	put_online_mems();
-	return hosted;
+	mhp_find_backing(test, start, size, low, high, &backing);
+	KUNIT_EXPECT_EQ(test, backing.unmapped, 0UL);
+	KUNIT_EXPECT_EQ(test, backing.twice, 0UL);
+	return backing.within;
 }
 
 static void expect_device(struct kunit *test, const struct shape *shape,
@@ -104,7 +96,7 @@ static void expect_device(struct kunit *test, const struct shape *shape,
 	if (!shape->free)
 		return;
 	hosted = first < last ? PHYS_PFN(PHYS_PFN(last - first) * sizeof(struct page)) : 0;
-	KUNIT_EXPECT_EQ(test, count_hosted(start, shape->size, low, high), hosted);
+	KUNIT_EXPECT_EQ(test, count_hosted(test, start, shape->size, low, high), hosted);
 	KUNIT_EXPECT_EQ(test, pgmap->altmap.alloc, hosted);
 	KUNIT_EXPECT_EQ(test, pgmap->altmap.align, 0UL);
 	KUNIT_EXPECT_EQ(test, pgmap->altmap.reserve, shape->reserve);
@@ -150,7 +142,7 @@ static const void *lives_gen_params(const void *prev, char *desc)
 	param.shape = &shapes[i / ARRAY_SIZE(orders) / ARRAY_SIZE(orders)];
 	param.come = orders[i / ARRAY_SIZE(orders) % ARRAY_SIZE(orders)];
 	param.go = orders[i % ARRAY_SIZE(orders)];
-	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s, comes %d%d%d, goes %d%d%d",
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s_comes_%d%d%d_goes_%d%d%d",
 		 param.shape->name, param.come[0], param.come[1], param.come[2],
 		 param.go[0], param.go[1], param.go[2]);
 	return &param;
@@ -179,17 +171,32 @@ static void mhp_zone_device_lives(struct kunit *test)
 	}
 }
 
+/**
+ * struct lookups - a thread that looks a device up, and what it saw
+ * @pfn: first of the device
+ * @hits: it was there
+ * @misses: it was not
+ * @online: it was online, which a device never is
+ */
+struct lookups {
+	unsigned long pfn;
+	atomic_t hits;
+	atomic_t misses;
+	atomic_t online;
+};
+
 static int lookup_thread(void *arg)
 {
-	unsigned long pfn = (unsigned long)arg;
+	struct lookups *lookups = arg;
 	struct dev_pagemap *pgmap;
 
 	while (!kthread_should_stop()) {
-		pgmap = get_dev_pagemap(pfn, NULL);
+		pgmap = get_dev_pagemap(lookups->pfn, NULL);
+		atomic_inc(pgmap ? &lookups->hits : &lookups->misses);
+		atomic_add(!!pfn_to_online_page(lookups->pfn), &lookups->online);
+		/* The device waits for who has it. */
 		if (pgmap)
 			put_dev_pagemap(pgmap);
-		/* A device is never online, whatever else goes on. */
-		WARN_ON_ONCE(pfn_to_online_page(pfn));
 		cond_resched();
 	}
 	return 0;
@@ -200,22 +207,45 @@ static void stop_thread(void *thread)
 	kthread_stop(thread);
 }
 
-/* I2 I4: a device comes and goes while others look it up, and its neighbour stays. */
+#define ROUNDS		20
+#define MAX_ROUNDS	2000
+
+KUNIT_ARRAY_PARAM_DESC(shape, shapes, name);
+
+/* I2 I4: a device comes and goes while others look it up, and its neighbours stay. */
 static void mhp_zone_device_lookups(struct kunit *test)
 {
-	struct task_struct *thread;
+	const struct shape *shape = test->param_value;
+	struct task_struct *threads[2];
+	struct lookups *lookups;
 	int i;
 
-	make_part(test, shapes, 0);
-	thread = kthread_run(lookup_thread, (void *)PHYS_PFN(part_start(test, shapes, DEVICE)),
-			     "mhp_kunit");
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, thread);
-	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, stop_thread, thread), 0);
-	for (i = 0; i < 20; i++) {
-		make_part(test, shapes, DEVICE);
-		unmake_part(test, shapes, DEVICE);
+	if (shape->free && sizeof(struct page) != 64)
+		kunit_skip(test, "struct page has not 64 bytes");
+	lookups = kunit_kzalloc(test, sizeof(*lookups), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, lookups);
+	lookups->pfn = PHYS_PFN(part_start(test, shape, DEVICE));
+	make_part(test, shape, 0);
+	make_part(test, shape, 2);
+	for (i = 0; i < ARRAY_SIZE(threads); i++) {
+		threads[i] = kthread_run(lookup_thread, lookups, "mhp_kunit/%d", i);
+		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, threads[i]);
+		KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, stop_thread, threads[i]), 0);
 	}
-	expect_part(test, shapes, 0, true);
+	for (i = 0; i < MAX_ROUNDS; i++) {
+		if (i >= ROUNDS && atomic_read(&lookups->hits) && atomic_read(&lookups->misses))
+			break;
+		make_part(test, shape, DEVICE);
+		unmake_part(test, shape, DEVICE);
+	}
+	for (i = 0; i < ARRAY_SIZE(threads); i++)
+		kunit_release_action(test, stop_thread, threads[i]);
+	KUNIT_EXPECT_GT(test, atomic_read(&lookups->hits), 0);
+	KUNIT_EXPECT_GT(test, atomic_read(&lookups->misses), 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&lookups->online), 0);
+	expect_part(test, shape, 0, true);
+	expect_part(test, shape, DEVICE, false);
+	expect_part(test, shape, 2, true);
 }
 
 /* I6: a device and System RAM cannot have the same memory. */
@@ -230,14 +260,6 @@ static void mhp_zone_device_excludes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, add_memory(0, start - SZ_2M, size, MHP_NONE), -EEXIST);
 	mhp_expect_snapshot(test, &before, "after the refusals");
 	expect_part(test, shapes, DEVICE, true);
-}
-
-/* Whether an address is in the direct map */
-static bool is_mapped(u64 addr)
-{
-	u32 word;
-
-	return !copy_from_kernel_nofault(&word, __va(addr), sizeof(word));
 }
 
 /* Where a device is that nothing tells of, from the start of the spare memory */
@@ -279,11 +301,11 @@ static void try_hidden(struct kunit *test, mhp_t flags)
 		put_dev_pagemap(pgmap);
 	for (addr = start; addr < start + param->size; addr += SZ_2M) {
 		if (addr >= device && addr < device + SZ_4M) {
-			KUNIT_EXPECT_TRUE_MSG(test, is_mapped(addr), "%#llx", addr);
+			KUNIT_EXPECT_TRUE_MSG(test, mhp_is_mapped(addr), "%#llx", addr);
 			KUNIT_EXPECT_TRUE(test, is_zone_device_page(pfn_to_page(PHYS_PFN(addr))));
 			continue;
 		}
-		mapped += is_mapped(addr);
+		mapped += mhp_is_mapped(addr);
 		mhp_expect_hole(test, addr, SZ_2M);
 	}
 	KUNIT_EXPECT_EQ(test, mapped, 0UL);
@@ -320,22 +342,23 @@ static void mhp_zone_device_self_hosted(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, mhp_online(start, SZ_4M, MMOP_ONLINE_MOVABLE), 0);
 	mhp_must_add_device(test, start + SZ_4M, SZ_4M);
 	mhp_must_add(test, 0, start + SZ_8M, SZ_4M, MHP_MEMMAP_ON_MEMORY);
-	KUNIT_EXPECT_EQ(test, count_hosted(start, SZ_4M, start, start + SZ_4M), memmap);
-	KUNIT_EXPECT_EQ(test, count_hosted(start + SZ_4M, SZ_4M, start, start + SZ_16M), 0UL);
-	KUNIT_EXPECT_EQ(test, count_hosted(start + SZ_8M, SZ_4M, start + SZ_8M,
+	KUNIT_EXPECT_EQ(test, count_hosted(test, start, SZ_4M, start, start + SZ_4M), memmap);
+	KUNIT_EXPECT_EQ(test, count_hosted(test, start + SZ_4M, SZ_4M, start, start + SZ_16M), 0UL);
+	KUNIT_EXPECT_EQ(test, count_hosted(test, start + SZ_8M, SZ_4M, start + SZ_8M,
 					   start + SZ_8M + SZ_4M), memmap);
 	mhp_must_remove(test, start, SZ_4M);
 	mhp_expect_offline(test, start + SZ_4M, SZ_4M);
 	mhp_must_remove_device(test, start + SZ_4M);
 	mhp_expect_offline(test, start + SZ_8M, SZ_4M);
-	KUNIT_EXPECT_EQ(test, count_hosted(start + SZ_8M, SZ_4M, start + SZ_8M,
+	KUNIT_EXPECT_EQ(test, count_hosted(test, start + SZ_8M, SZ_4M, start + SZ_8M,
 					   start + SZ_8M + SZ_4M), memmap);
 }
 
 static struct kunit_case mhp_zone_device_cases[] = {
 	KUNIT_CASE_PARAM_ATTR(mhp_zone_device_lives, lives_gen_params,
 			      { .speed = KUNIT_SPEED_SLOW }),
-	KUNIT_CASE_SLOW(mhp_zone_device_lookups),
+	KUNIT_CASE_PARAM_ATTR(mhp_zone_device_lookups, shape_gen_params,
+			      { .speed = KUNIT_SPEED_SLOW }),
 	KUNIT_CASE(mhp_zone_device_excludes),
 	KUNIT_CASE_PARAM(mhp_zone_device_hidden, hidden_gen_params),
 	KUNIT_CASE_PARAM(mhp_zone_device_hidden_self_hosted, hidden_gen_params),

@@ -151,11 +151,6 @@ static void mhp_extent_nodes(struct kunit *test)
 	mhp_expect_online(test, extent_start(test, 1), EXTENT_SIZE, 1, ZONE_MOVABLE);
 }
 
-static void unregister_group(void *group)
-{
-	memory_group_unregister((long)group);
-}
-
 /* R1: each extent has its own memory group, whose pages are counted. */
 static void mhp_extent_groups(struct kunit *test)
 {
@@ -163,8 +158,7 @@ static void mhp_extent_groups(struct kunit *test)
 	int groups[2], i;
 
 	for (i = 0; i < 2; i++) {
-		groups[i] = memory_group_register_static(0, PHYS_PFN(EXTENT_SIZE));
-		KUNIT_ASSERT_GE(test, groups[i], 0);
+		groups[i] = mhp_must_register_group(test, PHYS_PFN(EXTENT_SIZE));
 		mhp_must_add(test, groups[i], extent_start(test, i), EXTENT_SIZE,
 			     MHP_NID_IS_MGID);
 	}
@@ -182,7 +176,7 @@ static void mhp_extent_groups(struct kunit *test)
 	}
 	for (i = 0; i < 2; i++) {
 		mhp_must_remove(test, extent_start(test, i), EXTENT_SIZE);
-		unregister_group((void *)(long)groups[i]);
+		mhp_must_unregister_group(test, groups[i]);
 	}
 }
 
@@ -259,6 +253,7 @@ static void mhp_extent_blocks_roll_back(struct kunit *test)
 	mhp_take_snapshot(test, &before);
 	mhp_veto(test, MEM_GOING_OFFLINE, veto->nth, -EBUSY);
 	KUNIT_EXPECT_EQ(test, mhp_offline(start, ACROSS_SIZE), -EBUSY);
+	KUNIT_EXPECT_EQ(test, mhp_veto_calls(), veto->nth);
 	mhp_expect_snapshot(test, &before, "after a veto");
 	mhp_veto(test, MEM_GOING_OFFLINE, veto->nth, -EBUSY);
 	KUNIT_EXPECT_EQ(test, offline_and_remove_memory(start, ACROSS_SIZE), -EBUSY);
@@ -474,26 +469,17 @@ static void mhp_extent_uevents(struct kunit *test)
 	}
 }
 
-#define POLICY	"devices/system/memory/auto_online_blocks"
-
-static void policy_is_offline(void *test)
-{
-	mhp_sysfs_write(POLICY, "offline");
-}
-
 /* R4: a new extent obeys the policy, whatever the others of its block are. */
 static void mhp_extent_policy(struct kunit *test)
 {
-	KUNIT_EXPECT_STREQ(test, mhp_read_sysfs(test, POLICY), "offline\n");
-	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, policy_is_offline, test), 0);
 	mhp_must_add(test, 0, extent_start(test, 0), EXTENT_SIZE, MHP_NONE);
-	KUNIT_ASSERT_EQ(test, mhp_sysfs_write(POLICY, "online_movable"), 0);
+	mhp_must_set_policy(test, "online_movable");
 	mhp_must_add(test, 0, extent_start(test, 1), EXTENT_SIZE, MHP_NONE);
-	KUNIT_ASSERT_EQ(test, mhp_sysfs_write(POLICY, "offline"), 0);
+	mhp_must_set_policy(test, "offline");
 	mhp_must_add(test, 0, extent_start(test, 2), EXTENT_SIZE, MHP_NONE);
 	expect_state(test, "online\n");
 	expect_extents(test, 0x2);
-	KUNIT_ASSERT_EQ(test, mhp_sysfs_write(POLICY, "online_movable"), 0);
+	mhp_must_set_policy(test, "online_movable");
 	mhp_must_remove(test, extent_start(test, 0), EXTENT_SIZE);
 	mhp_must_add(test, 0, extent_start(test, 0), EXTENT_SIZE, MHP_NONE);
 	expect_extents(test, 0x3);
@@ -505,12 +491,8 @@ static void mhp_extent_group_follows(struct kunit *test)
 	u64 spare = mhp_spare_start(test), block = memory_block_size_bytes();
 	int groups[2], i;
 
-	for (i = 0; i < 2; i++) {
-		groups[i] = memory_group_register_static(0, PHYS_PFN(block + SZ_8M));
-		KUNIT_ASSERT_GE(test, groups[i], 0);
-		KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, unregister_group,
-								(void *)(long)groups[i]), 0);
-	}
+	for (i = 0; i < 2; i++)
+		groups[i] = mhp_must_register_group(test, PHYS_PFN(block + SZ_8M));
 	/* One of no group, which makes its block online; two of groups; and a full block */
 	mhp_must_add(test, 0, spare, SZ_8M, MHP_NONE);
 	KUNIT_ASSERT_EQ(test, mhp_online(spare, SZ_8M, MMOP_ONLINE_MOVABLE), 0);
@@ -528,12 +510,9 @@ static void mhp_extent_group_follows(struct kunit *test)
 /* R1: a group knows what of it is in a kernel zone, and what can be moved. */
 static void mhp_extent_group_zones(struct kunit *test)
 {
-	int group = memory_group_register_static(0, PHYS_PFN(2 * EXTENT_SIZE)), i;
+	int group = mhp_must_register_group(test, PHYS_PFN(2 * EXTENT_SIZE)), i;
 	struct found *found;
 
-	KUNIT_ASSERT_GE(test, group, 0);
-	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, unregister_group,
-							(void *)(long)group), 0);
 	mhp_withhold(test);
 	for (i = 0; i < 2; i++) {
 		mhp_must_add(test, group, extent_start(test, i), EXTENT_SIZE, MHP_NID_IS_MGID);
@@ -582,13 +561,10 @@ static void expect_line(struct kunit *test, char **text, char *line)
 /* R1 R8: the extents of a block in sysfs, with all that they have of their own */
 static void mhp_extent_text(struct kunit *test)
 {
-	int group = memory_group_register_static(0, PHYS_PFN(EXTENT_SIZE));
+	int group = mhp_must_register_group(test, PHYS_PFN(EXTENT_SIZE));
 	char *text, what[64];
 	u64 addr;
 
-	KUNIT_ASSERT_GE(test, group, 0);
-	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, unregister_group,
-							(void *)(long)group), 0);
 	if (!node_possible(1) || !mhp_supports_memmap_on_memory() || sizeof(struct page) != 64)
 		kunit_skip(test, "boot with two nodes and memory_hotplug.memmap_on_memory=1");
 	mhp_must_add(test, 0, extent_start(test, 0), EXTENT_SIZE, MHP_NONE);

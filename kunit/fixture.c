@@ -3,6 +3,7 @@
  * Spare memory, snapshots, vetoes: see fixture.h.
  */
 
+#include <linux/debug_locks.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/ioport.h>
@@ -14,6 +15,7 @@
 #include <linux/panic.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/uaccess.h>
 
 #include "fixture.h"
 #include "probe.h"
@@ -30,8 +32,16 @@ MODULE_PARM_DESC(spare_size, "bytes of it, a multiple of the memory block size")
 /* Where memory begins that is behind boot memory, in the block before spare_start */
 static u64 edge_start;
 
-/* Whether the kernel had warned of something before the case */
-static bool warned_before;
+#define AUTO_ONLINE	"devices/system/memory/auto_online_blocks"
+
+/* What the kernel had reported before the case, and its policy */
+static unsigned long reports_before;
+static char policy_before[32];
+
+/* Memory groups that cases have registered */
+#define MAX_GROUPS	8
+static int groups[MAX_GROUPS];
+static unsigned int nr_groups;
 
 /* For each action, which notification is answered with an error */
 static struct {
@@ -259,9 +269,84 @@ bool mhp_sysfs_exists(const char *path)
 	return true;
 }
 
+struct entries {
+	struct dir_context ctx;
+	int nr;
+};
+
+static bool count_entry(struct dir_context *ctx, const char *name, int len, loff_t pos,
+			u64 ino, unsigned int type)
+{
+	container_of(ctx, struct entries, ctx)->nr += name[0] != '.';
+	return true;
+}
+
+/**
+ * mhp_sysfs_count() - how many entries a folder of sysfs has
+ * @path: relative to its root
+ *
+ * Return: their number, or -errno
+ */
+int mhp_sysfs_count(const char *path)
+{
+	struct entries entries = { .ctx.actor = count_entry };
+	struct file *file = open_sysfs(path, O_RDONLY | O_DIRECTORY);
+	int ret;
+
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	ret = iterate_dir(file, &entries.ctx);
+	__fput_sync(file);
+	return ret ?: entries.nr;
+}
+
+/**
+ * mhp_must_set_policy() - choose what becomes of memory that is added, or end the case
+ * @test: the case; at its end, the policy is what it was
+ * @policy: for auto_online_blocks
+ */
+void mhp_must_set_policy(struct kunit *test, const char *policy)
+{
+	KUNIT_ASSERT_EQ_MSG(test, mhp_sysfs_write(AUTO_ONLINE, policy), 0, "%s", policy);
+}
+
+/**
+ * mhp_must_register_group() - have a static memory group on node 0, or end the case
+ * @test: the case; the group goes at its end, when its memory has gone
+ * @max_pages: that it may have
+ *
+ * Return: the number of the group
+ */
+int mhp_must_register_group(struct kunit *test, unsigned long max_pages)
+{
+	int group;
+
+	KUNIT_ASSERT_LT(test, nr_groups, MAX_GROUPS);
+	group = memory_group_register_static(0, max_pages);
+	KUNIT_ASSERT_GE(test, group, 0);
+	groups[nr_groups++] = group;
+	return group;
+}
+
+/**
+ * mhp_must_unregister_group() - undo mhp_must_register_group(), or end the case
+ * @test: the case
+ * @group: its number
+ */
+void mhp_must_unregister_group(struct kunit *test, int group)
+{
+	unsigned int i;
+
+	KUNIT_ASSERT_EQ(test, memory_group_unregister(group), 0);
+	for (i = 0; i < nr_groups; i++) {
+		if (groups[i] == group)
+			groups[i] = groups[--nr_groups];
+	}
+}
+
 /**
  * mhp_spare_start() - where the memory begins that cases may plug
- * @test: the case, which fails if there is none
+ * @test: the case
  *
  * Return: physical address in bytes, aligned to a memory block
  */
@@ -341,6 +426,11 @@ static int find_spare(struct kunit *test)
 				    IORESOURCE_BUSY, 0, -1, &spare_start, last_ram);
 		spare_start = ALIGN(spare_start, memory_block_size_bytes());
 	}
+	if (!spare_size || !IS_ALIGNED(spare_start | spare_size, memory_block_size_bytes())) {
+		kunit_err(test, "spare_start and spare_size must be multiples of %#lx",
+			  memory_block_size_bytes());
+		return -EINVAL;
+	}
 	for (addr = spare_start; addr < spare_start + spare_size; addr += SZ_32M) {
 		if (is_spare(addr, SZ_32M))
 			continue;
@@ -398,12 +488,65 @@ static bool is_mapped(const void *addr)
 	return mhp_virt_to_backing((unsigned long)addr, &page_size);
 }
 
-static bool block_exists(u64 addr)
+/**
+ * mhp_is_mapped() - whether an address is in the direct map, as the CPU sees it
+ * @addr: physical address in bytes
+ *
+ * Return: true if it can be read
+ */
+bool mhp_is_mapped(u64 addr)
 {
+	u32 word;
+
+	return !copy_from_kernel_nofault(&word, __va(addr), sizeof(word));
+}
+
+/**
+ * mhp_find_backing() - where the memmap of a range is, by the page tables
+ * @test: the case
+ * @start: physical address of the range in bytes
+ * @size: bytes
+ * @low: physical address in bytes where that begins in which the memmap may be
+ * @high: physical address in bytes where that ends
+ * @backing: filled
+ */
+void mhp_find_backing(struct kunit *test, u64 start, u64 size, u64 low, u64 high,
+		      struct mhp_backing *backing)
+{
+	unsigned long addr = (unsigned long)pfn_to_page(PHYS_PFN(start));
+	unsigned long end = (unsigned long)pfn_to_page(PHYS_PFN(start + size));
+	unsigned long page_size, *seen;
+	phys_addr_t phys;
+
+	seen = kunit_kzalloc(test, BITS_TO_BYTES(PHYS_PFN(high - low)) + sizeof(*seen), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, seen);
+	memset(backing, 0, sizeof(*backing));
+	get_online_mems();
+	for (; addr < end; addr += PAGE_SIZE) {
+		phys = mhp_virt_to_backing(addr, &page_size);
+		if (!phys) {
+			backing->unmapped++;
+		} else if (phys < low || phys >= high) {
+			backing->outside++;
+		} else {
+			backing->within++;
+			backing->twice += __test_and_set_bit(PHYS_PFN(phys - low), seen);
+		}
+	}
+	put_online_mems();
+	kunit_kfree(test, seen);
+}
+
+/* Whether sysfs has a memory block, or, with a node, a link from that to it */
+static bool block_exists(u64 addr, int nid)
+{
+	u64 id = addr / memory_block_size_bytes();
 	char path[64];
 
-	snprintf(path, sizeof(path), "devices/system/memory/memory%llu",
-		 addr / memory_block_size_bytes());
+	if (nid < 0)
+		snprintf(path, sizeof(path), "devices/system/memory/memory%llu", id);
+	else
+		snprintf(path, sizeof(path), "devices/system/node/node%d/memory%llu", nid, id);
 	return mhp_sysfs_exists(path);
 }
 
@@ -416,6 +559,7 @@ void mhp_take_snapshot(struct kunit *test, struct mhp_snapshot *snap)
 {
 	unsigned long start = PHYS_PFN(spare_start), pfn;
 	unsigned long end = PHYS_PFN(spare_start + spare_size);
+	u64 block;
 	int nid, i;
 
 	memset(snap, 0, sizeof(*snap));
@@ -435,6 +579,7 @@ void mhp_take_snapshot(struct kunit *test, struct mhp_snapshot *snap)
 			if (zone->spanned_pages && i != ZONE_DEVICE) {
 				z->start_pfn = zone->zone_start_pfn;
 				z->spanned = zone->spanned_pages;
+				z->contiguous = zone->contiguous;
 			}
 		}
 	}
@@ -451,9 +596,12 @@ void mhp_take_snapshot(struct kunit *test, struct mhp_snapshot *snap)
 		__assign_bit(i, snap->mapped, is_mapped(pfn_to_kaddr(pfn)));
 		__assign_bit(i, snap->memmap, is_mapped(pfn_to_page(pfn)));
 	}
-	for (i = 0; i < spare_size / memory_block_size_bytes(); i++)
-		__assign_bit(i, snap->blocks,
-			     block_exists(spare_start + i * memory_block_size_bytes()));
+	for (i = 0; i < spare_size / memory_block_size_bytes(); i++) {
+		block = spare_start + i * memory_block_size_bytes();
+		__assign_bit(i, snap->blocks, block_exists(block, -1));
+		for (nid = 0; nid < MHP_KUNIT_NODES; nid++)
+			__assign_bit(i, snap->links[nid], block_exists(block, nid));
+	}
 }
 
 static void expect_bitmap(struct kunit *test, const unsigned long *now,
@@ -496,7 +644,14 @@ void mhp_expect_snapshot(struct kunit *test, const struct mhp_snapshot *snap,
 					    "%s: node %d zone %d", when, nid, i);
 			KUNIT_EXPECT_EQ_MSG(test, a->isolated, b->isolated,
 					    "%s: node %d zone %d", when, nid, i);
+			KUNIT_EXPECT_EQ_MSG(test, a->contiguous, b->contiguous,
+					    "%s: node %d zone %d", when, nid, i);
 		}
+		KUNIT_EXPECT_TRUE_MSG(test, bitmap_equal(now.links[nid], snap->links[nid],
+							 MHP_KUNIT_BLOCKS),
+				      "%s: blocks linked to node %d: %*pbl, were %*pbl", when, nid,
+				      MHP_KUNIT_BLOCKS, now.links[nid],
+				      MHP_KUNIT_BLOCKS, snap->links[nid]);
 	}
 	KUNIT_EXPECT_EQ_MSG(test, now.totalram, snap->totalram, "%s", when);
 	KUNIT_EXPECT_EQ_MSG(test, now.ram_bytes, snap->ram_bytes, "%s", when);
@@ -637,6 +792,15 @@ void mhp_expect_hole(struct kunit *test, u64 start, u64 size)
 			    "%#llx-%#llx: pages with memmap", start, start + size - 1);
 }
 
+/* Nobody has said that there is memory elsewhere. */
+static void must_be_spare(struct kunit *test, u64 start, u64 size)
+{
+	KUNIT_ASSERT_TRUE_MSG(test, start >= edge_start && start < spare_start + spare_size &&
+			      size <= spare_start + spare_size - start,
+			      "%#llx-%#llx is not spare: the case needs more spare memory",
+			      start, start + size - 1);
+}
+
 /**
  * mhp_must_add() - add memory, or end the case
  * @test: the case; what it added is removed at its end
@@ -647,6 +811,7 @@ void mhp_expect_hole(struct kunit *test, u64 start, u64 size)
  */
 void mhp_must_add(struct kunit *test, int nid, u64 start, u64 size, mhp_t flags)
 {
+	must_be_spare(test, start, size);
 	KUNIT_ASSERT_EQ_MSG(test, add_memory(nid, start, size, flags), 0,
 			    "add %#llx-%#llx", start, start + size - 1);
 }
@@ -683,13 +848,13 @@ static void free_device(struct device_range *range)
 	kfree(range);
 }
 
-static void add_device(struct kunit *test, u64 start, u64 size, bool claim,
-		       const struct vmem_altmap *altmap)
+static int add_device(u64 start, u64 size, bool claim, const struct vmem_altmap *altmap)
 {
 	struct device_range *range = kzalloc(sizeof(*range), GFP_KERNEL);
 	void *addr = ERR_PTR(-EBUSY);
 
-	KUNIT_ASSERT_NOT_NULL(test, range);
+	if (!range)
+		return -ENOMEM;
 	range->start = start;
 	range->size = size;
 	range->pgmap.type = MEMORY_DEVICE_GENERIC;
@@ -707,9 +872,18 @@ static void add_device(struct kunit *test, u64 start, u64 size, bool claim,
 		if (range->claimed)
 			release_mem_region(start, size);
 		kfree(range);
-		KUNIT_FAIL_AND_ABORT(test, "no device at %#llx: %pe", start, addr);
+		return PTR_ERR(addr);
 	}
 	list_add(&range->next, &device_ranges);
+	return 0;
+}
+
+static void must_add_device(struct kunit *test, u64 start, u64 size, bool claim,
+			    const struct vmem_altmap *altmap)
+{
+	must_be_spare(test, start, size);
+	KUNIT_ASSERT_EQ_MSG(test, add_device(start, size, claim, altmap), 0,
+			    "no device at %#llx", start);
 }
 
 /**
@@ -720,7 +894,7 @@ static void add_device(struct kunit *test, u64 start, u64 size, bool claim,
  */
 void mhp_must_add_device(struct kunit *test, u64 start, u64 size)
 {
-	add_device(test, start, size, true, NULL);
+	must_add_device(test, start, size, true, NULL);
 }
 
 /**
@@ -741,7 +915,7 @@ void mhp_must_add_device_altmap(struct kunit *test, u64 start, u64 size,
 		.free = free,
 	};
 
-	add_device(test, start, size, true, &altmap);
+	must_add_device(test, start, size, true, &altmap);
 }
 
 /**
@@ -754,7 +928,19 @@ void mhp_must_add_device_altmap(struct kunit *test, u64 start, u64 size,
  */
 void mhp_must_hide_device(struct kunit *test, u64 start, u64 size)
 {
-	add_device(test, start, size, false, NULL);
+	must_add_device(test, start, size, false, NULL);
+}
+
+/**
+ * mhp_hide_device() - the same for who wants to see it fail
+ * @start: physical address in bytes, of spare memory
+ * @size: bytes
+ *
+ * Return: 0 or -errno
+ */
+int mhp_hide_device(u64 start, u64 size)
+{
+	return add_device(start, size, false, NULL);
 }
 
 /**
@@ -815,6 +1001,20 @@ static bool find_leftover(u64 start, u64 end, struct leftover *left)
 
 #endif /* CONFIG_MHP_SUBSECTION */
 
+/* Warnings, bad pages and objects, and what lockdep has found, which is no warning */
+static unsigned long count_reports(void)
+{
+	unsigned long warnings = 0;
+	char text[32];
+
+	if (mhp_sysfs_read("kernel/warn_count", text, sizeof(text)) > 0 &&
+	    kstrtoul(strim(text), 0, &warnings))
+		warnings = 0;
+	if (IS_ENABLED(CONFIG_PROVE_LOCKING))
+		warnings += !debug_locks;
+	return warnings + test_taint(TAINT_WARN) + test_taint(TAINT_BAD_PAGE);
+}
+
 /**
  * mhp_fixture_init() - what each case begins with
  * @test: the case
@@ -832,6 +1032,9 @@ int mhp_fixture_init(struct kunit *test)
 	if (!snap)
 		return -ENOMEM;
 	mhp_veto(test, 0, 0, 0);
+	if (mhp_sysfs_read(AUTO_ONLINE, policy_before, sizeof(policy_before)) < 0 ||
+	    mhp_sysfs_write(AUTO_ONLINE, "offline"))
+		return -EIO;
 	ret = register_memory_notifier(&note_nb);
 	if (ret)
 		return ret;
@@ -841,7 +1044,7 @@ int mhp_fixture_init(struct kunit *test)
 		return ret;
 	}
 	mhp_take_snapshot(test, snap);
-	warned_before = test_taint(TAINT_WARN);
+	reports_before = count_reports();
 	test->priv = snap;
 	return 0;
 }
@@ -874,9 +1077,12 @@ void mhp_fixture_exit(struct kunit *test)
 		if (ret)
 			at = left.start + left.size;
 	}
+	while (nr_groups)
+		KUNIT_EXPECT_EQ(test, memory_group_unregister(groups[--nr_groups]), 0);
+	KUNIT_EXPECT_EQ(test, mhp_sysfs_write(AUTO_ONLINE, strim(policy_before)), 0);
 	mhp_expect_snapshot(test, test->priv, "after the case");
-	KUNIT_EXPECT_TRUE_MSG(test, warned_before || !test_taint(TAINT_WARN),
-			      "the kernel has warned of something, see its log");
+	KUNIT_EXPECT_EQ_MSG(test, count_reports(), reports_before,
+			    "the kernel has reported something, see its log");
 }
 
 kunit_test_suites(&mhp_stock_suite);

@@ -31,6 +31,7 @@
  * @early: pages present since boot
  * @managed: pages
  * @isolated: pageblocks that the page allocator must not use
+ * @contiguous: whether it is taken for one without holes
  */
 struct mhp_zone_snapshot {
 	unsigned long start_pfn;
@@ -39,6 +40,7 @@ struct mhp_zone_snapshot {
 	unsigned long early;
 	unsigned long managed;
 	unsigned long isolated;
+	unsigned long contiguous;
 };
 
 /**
@@ -55,6 +57,7 @@ struct mhp_zone_snapshot {
  * @mapped: of these, in the direct map
  * @memmap: of these, those whose struct pages are mapped, valid or not
  * @blocks: its memory blocks that sysfs shows
+ * @links: of each node, those that sysfs shows below it
  */
 struct mhp_snapshot {
 	struct mhp_zone_snapshot zones[MHP_KUNIT_NODES][MAX_NR_ZONES];
@@ -69,6 +72,21 @@ struct mhp_snapshot {
 	DECLARE_BITMAP(mapped, MHP_KUNIT_SUBSECTIONS);
 	DECLARE_BITMAP(memmap, MHP_KUNIT_SUBSECTIONS);
 	DECLARE_BITMAP(blocks, MHP_KUNIT_BLOCKS);
+	DECLARE_BITMAP(links[MHP_KUNIT_NODES], MHP_KUNIT_BLOCKS);
+};
+
+/**
+ * struct mhp_backing - where a memmap is
+ * @within: its pages that lie in some range
+ * @outside: those that lie elsewhere
+ * @unmapped: those that lie nowhere
+ * @twice: of those within the range, which another page of memmap has as well
+ */
+struct mhp_backing {
+	unsigned long within;
+	unsigned long outside;
+	unsigned long unmapped;
+	unsigned long twice;
 };
 
 /**
@@ -94,12 +112,20 @@ void mhp_fixture_exit(struct kunit *test);
 ssize_t mhp_sysfs_read(const char *path, char *buf, size_t size);
 ssize_t mhp_sysfs_write(const char *path, const char *text);
 bool mhp_sysfs_exists(const char *path);
+int mhp_sysfs_count(const char *path);
+void mhp_must_set_policy(struct kunit *test, const char *policy);
+int mhp_must_register_group(struct kunit *test, unsigned long max_pages);
+void mhp_must_unregister_group(struct kunit *test, int group);
+bool mhp_is_mapped(u64 addr);
+void mhp_find_backing(struct kunit *test, u64 start, u64 size, u64 low, u64 high,
+		      struct mhp_backing *backing);
 void mhp_must_add(struct kunit *test, int nid, u64 start, u64 size, mhp_t flags);
 void mhp_must_remove(struct kunit *test, u64 start, u64 size);
 void mhp_must_add_device(struct kunit *test, u64 start, u64 size);
 void mhp_must_add_device_altmap(struct kunit *test, u64 start, u64 size,
 				unsigned long reserve, unsigned long free);
 void mhp_must_hide_device(struct kunit *test, u64 start, u64 size);
+int mhp_hide_device(u64 start, u64 size);
 void mhp_must_remove_device(struct kunit *test, u64 start);
 int mhp_online(u64 start, u64 size, enum mmop type);
 int mhp_offline(u64 start, u64 size);

@@ -9,7 +9,6 @@
 #include <linux/string.h>
 
 #include "fixture.h"
-#include "vmemmap.h"
 
 struct place_param {
 	const char *name;
@@ -48,21 +47,17 @@ static bool get_extent(u64 addr, struct memory_extent *ext,
 	return found;
 }
 
-/* Pages of memmap of a range that lie outside of [low, high), or nowhere */
-static unsigned long count_strays(u64 start, u64 size, u64 low, u64 high)
+/* Pages of memmap of a range that lie outside of [low, high); each lies somewhere, once */
+static unsigned long count_strays(struct kunit *test, u64 start, u64 size, u64 low, u64 high)
 {
-	unsigned long addr = (unsigned long)pfn_to_page(PHYS_PFN(start));
-	unsigned long end = (unsigned long)pfn_to_page(PHYS_PFN(start + size));
-	unsigned long page_size, strays = 0;
-	phys_addr_t phys;
+	struct mhp_backing backing;
 
-	get_online_mems();
-	for (; addr < end; addr += PAGE_SIZE) {
-		phys = mhp_virt_to_backing(addr, &page_size);
-		strays += !phys || phys < low || phys >= high;
-	}
-	put_online_mems();
-	return strays;
+	mhp_find_backing(test, start, size, low, high, &backing);
+	KUNIT_EXPECT_EQ(test, backing.unmapped, 0UL);
+	KUNIT_EXPECT_EQ(test, backing.twice, 0UL);
+	KUNIT_EXPECT_EQ(test, backing.within + backing.outside,
+			(unsigned long)PFN_UP(PHYS_PFN(size) * sizeof(struct page)));
+	return backing.outside;
 }
 
 /* I8: the altmap has just what the memmap of its extent needs, and that is used up. */
@@ -104,7 +99,7 @@ static void mhp_memmap_self_hosted(struct kunit *test)
 		memmap = ext.nr_pages * sizeof(struct page);
 		KUNIT_ASSERT_NOT_NULL(test, ext.altmap);
 		expect_altmap(test, &altmap, at, size);
-		KUNIT_EXPECT_EQ(test, count_strays(at, size, at, at + memmap), 0UL);
+		KUNIT_EXPECT_EQ(test, count_strays(test, at, size, at, at + memmap), 0UL);
 	}
 }
 
@@ -115,7 +110,7 @@ static void mhp_memmap_regular(struct kunit *test)
 	u64 start = mhp_spare_start(test) + place->offset;
 
 	mhp_must_add(test, 0, start, place->size, MHP_NONE);
-	KUNIT_EXPECT_EQ(test, count_strays(start, place->size, start, start + place->size),
+	KUNIT_EXPECT_EQ(test, count_strays(test, start, place->size, start, start + place->size),
 			(unsigned long)PFN_UP(PHYS_PFN(place->size) * sizeof(struct page)));
 }
 
@@ -164,7 +159,7 @@ static void mhp_memmap_neighbours(struct kunit *test)
 			if (i == gone)
 				continue;
 			mhp_expect_online(test, at, size, 0, ZONE_MOVABLE);
-			KUNIT_EXPECT_EQ(test, count_strays(at, size, at, at + memmap), 0UL);
+			KUNIT_EXPECT_EQ(test, count_strays(test, at, size, at, at + memmap), 0UL);
 		}
 		mhp_must_add(test, 0, first + gone * size, size, MHP_MEMMAP_ON_MEMORY);
 		KUNIT_ASSERT_EQ(test, mhp_online(first + gone * size, size,
@@ -255,7 +250,7 @@ static void mhp_memmap_comes_back(struct kunit *test)
 	mhp_take_snapshot(test, &before);
 	for (i = 0; i < ARRAY_SIZE(turns); i++) {
 		mhp_must_add(test, 0, start, place->size, turns[i]);
-		KUNIT_EXPECT_EQ(test, count_strays(start, place->size, start, start + place->size),
+		KUNIT_EXPECT_EQ(test, count_strays(test, start, place->size, start, start + place->size),
 				turns[i] == MHP_NONE ? hosted : 0UL);
 		KUNIT_ASSERT_EQ(test, mhp_online(start, place->size, MMOP_ONLINE_MOVABLE), 0);
 		mhp_must_remove(test, start, place->size);
@@ -304,7 +299,7 @@ static void mhp_memmap_mixed(struct kunit *test)
 			u64 at = first + mix->go[j] * size;
 
 			mhp_expect_online(test, at, size, 0, ZONE_MOVABLE);
-			KUNIT_EXPECT_EQ(test, count_strays(at, size, at, at + size),
+			KUNIT_EXPECT_EQ(test, count_strays(test, at, size, at, at + size),
 					flags[mix->go[j]] ? 0UL : 8UL);
 		}
 	}
@@ -326,12 +321,12 @@ static void mhp_memmap_boot_section(struct kunit *test)
 	mhp_must_add(test, 0, start, size, MHP_MEMMAP_ON_MEMORY);
 	KUNIT_ASSERT_TRUE(test, get_extent(start, &ext, &altmap));
 	KUNIT_EXPECT_NULL(test, ext.altmap);
-	KUNIT_EXPECT_EQ(test, count_strays(start, spare - start, start, start + size),
+	KUNIT_EXPECT_EQ(test, count_strays(test, start, spare - start, start, start + size),
 			(unsigned long)PHYS_PFN(PHYS_PFN(spare - start) * sizeof(struct page)));
 	KUNIT_ASSERT_TRUE(test, get_extent(spare, &ext, &altmap));
 	KUNIT_ASSERT_NOT_NULL(test, ext.altmap);
 	expect_altmap(test, &altmap, spare, SZ_4M);
-	KUNIT_EXPECT_EQ(test, count_strays(spare, SZ_4M, spare, spare + SZ_4M), 0UL);
+	KUNIT_EXPECT_EQ(test, count_strays(test, spare, SZ_4M, spare, spare + SZ_4M), 0UL);
 
 	KUNIT_ASSERT_EQ(test, mhp_online(start, size, MMOP_ONLINE_MOVABLE), 0);
 	mhp_take_snapshot(test, &now);
@@ -423,16 +418,19 @@ static void mhp_memmap_kernel_zone(struct kunit *test)
 static struct kunit_case mhp_memmap_cases[] = {
 	KUNIT_CASE_PARAM(mhp_memmap_self_hosted, place_gen_params),
 	KUNIT_CASE_PARAM(mhp_memmap_regular, place_gen_params),
-	KUNIT_CASE_PARAM(mhp_memmap_counters, place_gen_params),
+	KUNIT_CASE_PARAM_ATTR(mhp_memmap_counters, place_gen_params,
+			      { .speed = KUNIT_SPEED_SLOW }),
 	KUNIT_CASE(mhp_memmap_neighbours),
 	KUNIT_CASE_PARAM(mhp_memmap_altmap_numbers, altmap_gen_params),
 	KUNIT_CASE(mhp_memmap_altmap_lives),
 	KUNIT_CASE_PARAM_ATTR(mhp_memmap_comes_back, place_gen_params,
 			      { .speed = KUNIT_SPEED_SLOW }),
-	KUNIT_CASE_PARAM(mhp_memmap_mixed, mix_gen_params),
+	KUNIT_CASE_PARAM_ATTR(mhp_memmap_mixed, mix_gen_params,
+			      { .speed = KUNIT_SPEED_SLOW }),
 	KUNIT_CASE(mhp_memmap_boot_section),
 	KUNIT_CASE(mhp_memmap_inaccessible),
-	KUNIT_CASE_PARAM(mhp_memmap_kernel_zone, place_gen_params),
+	KUNIT_CASE_PARAM_ATTR(mhp_memmap_kernel_zone, place_gen_params,
+			      { .speed = KUNIT_SPEED_SLOW }),
 	{}
 };
 

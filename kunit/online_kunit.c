@@ -3,6 +3,7 @@
  * mhp_online: which pages are online, and that nothing but these is used.
  */
 
+#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/gfp.h>
@@ -317,6 +318,20 @@ static unsigned long count_straddlers(unsigned long pfn)
 	return nr;
 }
 
+/* Pages of a range out of the page allocator; some may be in somebody's hands for a moment. */
+static void take_pages(struct kunit *test, unsigned long pfn, unsigned long end)
+{
+	int ret, try;
+
+	for (try = 0; try < 50; try++) {
+		ret = alloc_contig_range(pfn, end, MIGRATE_MOVABLE, GFP_KERNEL);
+		if (ret != -EBUSY)
+			break;
+		msleep(20);
+	}
+	KUNIT_ASSERT_EQ_MSG(test, ret, 0, "pages %#lx to %#lx", pfn, end - 1);
+}
+
 /* Free pages of a range that was allocated page by page, as pages of one order. */
 static void free_as_order(unsigned long pfn, unsigned long end, int order)
 {
@@ -344,7 +359,7 @@ static void mhp_online_no_merge(struct kunit *test)
 	u64 below = online - SZ_2M;
 	unsigned long pfn = PHYS_PFN(online), end = PHYS_PFN(above);
 	u32 sum_below, sum_above;
-	int order, ret;
+	int order;
 
 	if (pageblock_nr_pages != PAGES_PER_SUBSECTION)
 		kunit_skip(test, "a pageblock is not a sub-section here");
@@ -358,12 +373,9 @@ static void mhp_online_no_merge(struct kunit *test)
 	sum_above = sum_memmap(above, param->above);
 	for (order = 0; order < NR_PAGE_ORDERS; order++) {
 		/* Only a part, such that what is isolated merges with what is not */
-		ret = alloc_contig_range(pfn, pfn + PAGES_PER_SUBSECTION / 2,
-					 MIGRATE_MOVABLE, GFP_KERNEL);
-		KUNIT_ASSERT_EQ_MSG(test, ret, 0, "before order %d", order);
+		take_pages(test, pfn, pfn + PAGES_PER_SUBSECTION / 2);
 		free_as_order(pfn, pfn + PAGES_PER_SUBSECTION / 2, order);
-		ret = alloc_contig_range(pfn, end, MIGRATE_MOVABLE, GFP_KERNEL);
-		KUNIT_ASSERT_EQ_MSG(test, ret, 0, "order %d", order);
+		take_pages(test, pfn, end);
 		/*
 		 * Pages of few orders are kept for a CPU: they become free at
 		 * the latest when all CPUs are asked for theirs, in the next round.
@@ -470,6 +482,19 @@ static void expect_content(struct kunit *test, struct file *file, u64 *words,
 	KUNIT_EXPECT_EQ_MSG(test, wrong, 0UL, "%s", when);
 }
 
+/* Pages that compaction has taken to move them, as long as the kernel runs */
+static unsigned long nr_compacted(void)
+{
+#if defined(CONFIG_VM_EVENT_COUNTERS) && defined(CONFIG_COMPACTION)
+	unsigned long events[NR_VM_EVENT_ITEMS];
+
+	all_vm_events(events);
+	return events[COMPACTISOLATED];
+#else
+	return 0;
+#endif
+}
+
 /*
  * I1: what was written is found again: after memory with holes in it was compacted, after
  * part of it had to go elsewhere, and after all of it went offline.
@@ -480,10 +505,10 @@ static void mhp_online_content_migrates(struct kunit *test)
 	static const u64 offsets[] = { SZ_2M, SZ_32M + SZ_4M };
 	struct zone *movable = &NODE_DATA(0)->node_zones[ZONE_MOVABLE];
 	u64 start = mhp_spare_start(test), at;
-	unsigned long before, pfn;
+	unsigned long before, pfn, moved;
 	struct file *file;
+	int i, ret, holes = 0;
 	u64 *words;
-	int i, ret;
 
 	words = kunit_kmalloc(test, PAGE_SIZE, GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, words);
@@ -496,7 +521,7 @@ static void mhp_online_content_migrates(struct kunit *test)
 	before = zone_page_state(movable, NR_FREE_PAGES);
 	file = write_content(test, words);
 	/* It went where the kernel puts what can be moved, to the only such zone. */
-	KUNIT_EXPECT_GE(test, before - zone_page_state(movable, NR_FREE_PAGES),
+	KUNIT_EXPECT_GE(test, before, zone_page_state(movable, NR_FREE_PAGES) +
 			PHYS_PFN(CONTENT) / 2);
 
 	/* Tear holes into what is free, for compaction to have something to do. */
@@ -507,10 +532,15 @@ static void mhp_online_content_migrates(struct kunit *test)
 			if (ret)
 				continue;
 			free_contig_range(pfn, 32);
+			holes++;
 		}
 	}
+	KUNIT_EXPECT_GT(test, holes, 0);
 	expect_content(test, file, words, "after parts of pageblocks were taken");
+	moved = nr_compacted();
 	KUNIT_ASSERT_EQ(test, mhp_sysfs_write("devices/system/node/node0/compact", "1"), 0);
+	if (IS_ENABLED(CONFIG_VM_EVENT_COUNTERS))
+		KUNIT_EXPECT_GT(test, nr_compacted(), moved);
 	expect_content(test, file, words, "after compaction");
 	mhp_expect_offline(test, start + SZ_32M, SZ_2M);
 
@@ -530,7 +560,7 @@ static void mhp_online_poison_at_hole(struct kunit *test)
 
 	mhp_must_add(test, 0, start, SZ_2M, MHP_NONE);
 	KUNIT_ASSERT_EQ(test, mhp_online(start, SZ_2M, MMOP_ONLINE_MOVABLE), 0);
-	KUNIT_ASSERT_EQ(test, alloc_contig_range(pfn, pfn + 1, MIGRATE_MOVABLE, GFP_KERNEL), 0);
+	take_pages(test, pfn, pfn + 1);
 	/* If nobody holds it, and it is not free, it is looked for in pages of all orders. */
 	set_page_count(pfn_to_page(pfn), 0);
 	KUNIT_EXPECT_NE(test, memory_failure(pfn, MF_SW_SIMULATED), 0);
@@ -543,29 +573,47 @@ static void mhp_online_poison_at_hole(struct kunit *test)
 #endif
 
 #if defined(CONFIG_PAGE_OWNER) && !defined(MODULE)
-/* Of how many of @nr pages from @pfn on page_owner tells, when read from another pfn on */
-static unsigned long count_owned(struct kunit *test, unsigned long from, unsigned long pfn,
-				 unsigned long nr)
+static void put_file(void *file)
 {
-	unsigned long seen = 0, at;
+	__fput_sync(file);
+}
+
+static void unmount(void *mnt)
+{
+	kern_unmount(mnt);
+}
+
+/* What page_owner tells of is in debugfs, whether or not somebody has mounted that. */
+static struct file *open_page_owner(struct kunit *test)
+{
 	struct vfsmount *mnt = kern_mount(get_fs_type("debugfs"));
 	struct path root = { };
-	char __user *user;
 	struct file *file;
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(mnt));
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, unmount, mnt), 0);
+	root.mnt = mnt;
+	root.dentry = mnt->mnt_root;
+	file = file_open_root(&root, "page_owner", O_RDONLY, 0);
+	if (IS_ERR(file))
+		kunit_skip(test, "boot with page_owner=on");
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, put_file, file), 0);
+	return file;
+}
+
+#define OWNER_BYTES	(4 * PAGE_SIZE)
+
+/* Of how many of @nr pages from @pfn on page_owner tells, when read from another pfn on */
+static unsigned long count_owned(struct kunit *test, struct file *file, char __user *user,
+				 unsigned long from, unsigned long pfn, unsigned long nr)
+{
+	unsigned long seen = 0, at;
 	loff_t pos = from;
 	char text[64];
 	ssize_t ret;
 
-	user = (char __user *)kunit_vm_mmap(test, NULL, 0, 4 * PAGE_SIZE, PROT_READ | PROT_WRITE,
-					    MAP_ANONYMOUS | MAP_PRIVATE, 0);
-	KUNIT_ASSERT_NOT_NULL(test, (void __force *)user);
-	KUNIT_ASSERT_FALSE(test, IS_ERR(mnt));
-	root.mnt = mnt;
-	root.dentry = mnt->mnt_root;
-	file = file_open_root(&root, "page_owner", O_RDONLY, 0);
-	KUNIT_ASSERT_FALSE(test, IS_ERR(file));
 	do {
-		ret = file->f_op->read(file, user, 4 * PAGE_SIZE, &pos);
+		ret = file->f_op->read(file, user, OWNER_BYTES, &pos);
 		if (ret <= 0)
 			break;
 		at = pos - 1;
@@ -575,10 +623,6 @@ static unsigned long count_owned(struct kunit *test, unsigned long from, unsigne
 		if (copy_from_user(text, user, sizeof(text)) || !strnstr(text, "order", 64))
 			break;
 	} while (pos < pfn + nr);
-	__fput_sync(file);
-	kern_unmount(mnt);
-	if (ret == -EINVAL)
-		kunit_skip(test, "boot with page_owner=on");
 	KUNIT_EXPECT_GE(test, ret, (ssize_t)0);
 	return seen;
 }
@@ -588,7 +632,12 @@ static void mhp_online_page_owner(struct kunit *test)
 {
 	u64 start = mhp_spare_start(test), bait = start + SZ_8M, last = bait + SZ_2M;
 	unsigned long pfn = PHYS_PFN(last), i;
+	struct file *file = open_page_owner(test);
+	char __user *user;
 
+	user = (char __user *)kunit_vm_mmap(test, NULL, 0, OWNER_BYTES, PROT_READ | PROT_WRITE,
+					    MAP_ANONYMOUS | MAP_PRIVATE, 0);
+	KUNIT_ASSERT_NOT_NULL(test, (void __force *)user);
 	/* What is free, a hole, a bait that looks as if it reached over the last one */
 	mhp_must_add(test, 0, start, SZ_2M, MHP_NONE);
 	mhp_must_add(test, 0, bait, SZ_2M, MHP_NONE);
@@ -598,9 +647,9 @@ static void mhp_online_page_owner(struct kunit *test)
 	make_bait(bait, BAIT, pfn_to_page(pfn));
 	for (i = 0; i < PAGES_PER_SUBSECTION; i++)
 		pfn_to_page(PHYS_PFN(bait) + i)->private = ilog2(PAGES_PER_SUBSECTION) + 1;
-	KUNIT_ASSERT_EQ(test, alloc_contig_range(pfn, pfn + 64, MIGRATE_MOVABLE, GFP_KERNEL), 0);
-	KUNIT_EXPECT_EQ(test, count_owned(test, PHYS_PFN(start), pfn, 64), 64UL);
-	KUNIT_EXPECT_EQ(test, count_owned(test, PHYS_PFN(bait) + 5, pfn, 64), 64UL);
+	take_pages(test, pfn, pfn + 64);
+	KUNIT_EXPECT_EQ(test, count_owned(test, file, user, PHYS_PFN(start), pfn, 64), 64UL);
+	KUNIT_EXPECT_EQ(test, count_owned(test, file, user, PHYS_PFN(bait) + 5, pfn, 64), 64UL);
 	free_contig_range(pfn, 64);
 }
 #endif

@@ -101,13 +101,14 @@ struct slot {
 enum count {
 	ADDED, ONLINED, OFFLINED, REMOVED, REFUSED, BUSY, MAPS, WALKS, INSPECTIONS,
 	CHURNS, WRITES, MOVES, COMPACTIONS, POISONS, UNPOISONS, READS, FILE_ONLINES,
-	FILE_OFFLINES, NR_COUNTS,
+	FILE_OFFLINES, BLOCK_ONLINES, BLOCK_OFFLINES, NR_COUNTS,
 };
 
 static const char * const count_names[] = {
 	"added", "onlined", "offlined", "removed", "refused", "busy", "mapped", "walks",
 	"inspections", "churned", "written", "moved", "compactions", "poisoned",
 	"unpoisoned", "read", "onlined by a file", "offlined by a file",
+	"onlined with its block", "offlined with its block",
 };
 
 struct thread;
@@ -148,6 +149,8 @@ struct race {
 	unsigned long needs;
 	bool stop;
 	struct rw_semaphore compacting;	/* held for writing while memory is removed */
+	struct rw_semaphore parts;	/* held for reading by who changes a part */
+	char proactiveness[16];		/* of compaction, to be restored */
 	atomic_t errors;
 	char error[200];		/* the first of them */
 };
@@ -525,12 +528,14 @@ static void plugger_step(struct thread *thread)
 
 	if (!slot)
 		return;
+	down_read(&thread->race->parts);
 	mutex_lock(&slot->lock);
 	if (slot->kind == DEVICE)
 		plug_device(thread, slot);
 	else
 		plug_ram(thread, slot);
 	mutex_unlock(&slot->lock);
+	up_read(&thread->race->parts);
 }
 
 static const struct role plugger = {
@@ -548,6 +553,44 @@ static const struct role block_plugger = {
 static const struct role device_plugger = {
 	"plugger", plugger_step, BIT(ADDED) | BIT(ONLINED) | BIT(OFFLINED) | BIT(REMOVED) |
 				 BIT(REFUSED) | BIT(MAPS),
+};
+
+/*
+ * Write the state of a block that consists of parts which come and go: they all follow,
+ * or the block refuses, as nothing of it would change.
+ */
+static void block_writer_step(struct thread *thread)
+{
+	struct race *race = thread->race;
+	bool online = random_below(thread, 2);
+	enum state from = online ? OFFLINE : ONLINE, to = online ? ONLINE : OFFLINE;
+	unsigned int i, there = 0, change = 0;
+	struct slot *slot;
+	int ret, want;
+
+	down_write(&race->parts);
+	for (i = 0; i < race->nr_slots; i++) {
+		there += race->slots[i].state != HOLE;
+		change += race->slots[i].state == from;
+	}
+	want = change ? 0 : there ? -EINVAL : -ENOENT;
+	ret = write_state(thread, race->slots, online ? "online_movable" : "offline");
+	if (ret != want)
+		fail(thread, "the block, with %u of %u parts to change to %s: %d, not %d", change,
+		     there, state_names[to], ret, want);
+	for (i = 0; i < race->nr_slots; i++) {
+		slot = &race->slots[i];
+		if (!ret && slot->state == from) {
+			slot->state = to;
+			done(thread, online ? BLOCK_ONLINES : BLOCK_OFFLINES);
+		}
+		check_slot(thread, slot, "writing the state of its block");
+	}
+	up_write(&race->parts);
+}
+
+static const struct role block_writer = {
+	"block_writer", block_writer_step, BIT(BLOCK_ONLINES) | BIT(BLOCK_OFFLINES),
 };
 
 /* --- Walkers ----------------------------------------------------------------------- */
@@ -901,6 +944,7 @@ static void poisoner_step(struct thread *thread)
 	if (!slot)
 		return;
 	half = PHYS_PFN(slot->size) / 2;
+	down_read(&thread->race->parts);
 	mutex_lock(&slot->lock);
 	if (slot->nr_poisoned == MAX_POISON || (slot->nr_poisoned && random_below(thread, 2)))
 		unpoison(thread, slot);
@@ -908,6 +952,7 @@ static void poisoner_step(struct thread *thread)
 		poison(thread, slot, PHYS_PFN(slot->start) + half + random_below(thread, half));
 	check_slot(thread, slot, "soft-offlining");
 	mutex_unlock(&slot->lock);
+	up_read(&thread->race->parts);
 }
 
 static const struct role poisoner = {
@@ -1065,6 +1110,8 @@ static void stop_threads(struct race *race)
 	}
 }
 
+#define PROACTIVENESS	"sys/vm/compaction_proactiveness"
+
 /* Also if the case was cut short: what the fixture does not know of */
 static void end_race(void *arg)
 {
@@ -1086,6 +1133,8 @@ static void end_race(void *arg)
 		if (race->slots[i].state == MAPPED)
 			unmap_device(&race->slots[i]);
 	}
+	if (race->proactiveness[0])
+		write_file(race->proc, PROACTIVENESS, race->proactiveness);
 	if (race->sysfs)
 		kern_unmount(race->sysfs);
 	if (race->proc)
@@ -1122,6 +1171,7 @@ static struct race *begin_race(struct kunit *test, const struct part *parts, uns
 
 	KUNIT_ASSERT_NOT_NULL(test, race);
 	init_rwsem(&race->compacting);
+	init_rwsem(&race->parts);
 	running = race;
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, end_race, race), 0);
 	KUNIT_ASSERT_LE(test, nr, MAX_SLOTS);
@@ -1149,7 +1199,19 @@ static struct race *begin_race(struct kunit *test, const struct part *parts, uns
 	race->end = ALIGN(at, memory_block_size_bytes());
 	KUNIT_ASSERT_LE(test, race->end - race->start, mhp_spare_size());
 	race->sysfs = mount_fs(test, "sysfs");
+	race->proc = mount_fs(test, "proc");
 	return race;
+}
+
+/* Nobody compacts but who asks others to wait for that, see do_op(). */
+static void stop_compaction(struct kunit *test, struct race *race)
+{
+	char *text = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, text);
+	KUNIT_ASSERT_GT(test, read_file(race->proc, PROACTIVENESS, text, 0), 0);
+	KUNIT_ASSERT_EQ(test, write_file(race->proc, PROACTIVENESS, "0"), 0);
+	strscpy(race->proactiveness, text, sizeof(race->proactiveness));
 }
 
 static void prepare_filler(struct kunit *test, struct thread *thread)
@@ -1442,6 +1504,7 @@ static void mhp_race_migration(struct kunit *test)
 	if (!IS_ENABLED(CONFIG_NUMA))
 		kunit_skip(test, "CONFIG_NUMA is not set");
 	race = begin_race(test, small_parts, ARRAY_SIZE(small_parts));
+	stop_compaction(test, race);
 	prepare(test, race, &plugger, 2);
 	prepare(test, race, &filler, 2);
 	prepare(test, race, &compactor, 1);
@@ -1472,7 +1535,6 @@ static void mhp_race_soft_offline(struct kunit *test)
 	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
 		kunit_skip(test, "CONFIG_MEMORY_FAILURE is not set");
 	race = begin_race(test, small_parts, ARRAY_SIZE(small_parts));
-	race->proc = mount_fs(test, "proc");
 	before = hardware_corrupted(test, race);
 	prepare(test, race, &plugger, 2);
 	prepare(test, race, &poisoner, 2);
@@ -1507,6 +1569,54 @@ static void mhp_race_readers(struct kunit *test)
 	run_race(test, race);
 }
 
+/* One block, all of whose parts may go online and offline with it */
+static const struct part written[] = {
+	{ SZ_2M, PLUGGED },
+	{ SZ_4M, PLUGGED, true },
+	{ SZ_2M, GAP },
+	{ SZ_4M, PLUGGED, false, true },
+	{ SZ_2M, PLUGGED },
+	{ SZ_32M, GAP },
+	{ SZ_4M, PLUGGED, true },
+	{ SZ_2M, PLUGGED },
+};
+
+/* R2 R3: the state of a block is written while its extents come and go one by one. */
+static void mhp_race_block_state(struct kunit *test)
+{
+	struct race *race = begin_race(test, written, ARRAY_SIZE(written));
+
+	prepare(test, race, &plugger, 2);
+	prepare(test, race, &block_writer, 2);
+	prepare(test, race, &reader, 1);
+	prepare(test, race, &walker, 1);
+	prepare(test, race, &inspector, 1);
+	run_race(test, race);
+}
+
+/* I1 I2 I4 I5: all of it at the same time */
+static void mhp_race_everything(struct kunit *test)
+{
+	struct race *race;
+	u64 before;
+
+	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE) || !IS_ENABLED(CONFIG_COMPACTION) ||
+	    !IS_ENABLED(CONFIG_NUMA))
+		kunit_skip(test, "needs CONFIG_MEMORY_FAILURE, CONFIG_COMPACTION, CONFIG_NUMA");
+	race = begin_race(test, small_parts, ARRAY_SIZE(small_parts));
+	stop_compaction(test, race);
+	before = hardware_corrupted(test, race);
+	prepare(test, race, &plugger, 2);
+	prepare(test, race, &filler, 2);
+	prepare(test, race, &compactor, 1);
+	prepare(test, race, &poisoner, 1);
+	prepare(test, race, &reader, 2);
+	prepare(test, race, &walker, 1);
+	prepare(test, race, &inspector, 1);
+	run_race(test, race);
+	KUNIT_EXPECT_EQ(test, hardware_corrupted(test, race), before);
+}
+
 static struct kunit_case mhp_race_cases[] = {
 	KUNIT_CASE_PARAM_ATTR(mhp_race_extents, layout_gen_params, { .speed = KUNIT_SPEED_SLOW }),
 	KUNIT_CASE_SLOW(mhp_race_blocks),
@@ -1514,6 +1624,8 @@ static struct kunit_case mhp_race_cases[] = {
 	KUNIT_CASE_SLOW(mhp_race_migration),
 	KUNIT_CASE_SLOW(mhp_race_soft_offline),
 	KUNIT_CASE_SLOW(mhp_race_readers),
+	KUNIT_CASE_SLOW(mhp_race_block_state),
+	KUNIT_CASE_SLOW(mhp_race_everything),
 	{}
 };
 

@@ -142,8 +142,11 @@ static const struct order_param {
 	int order[NR_BLOCKS];
 } orders[] = {
 	{ "first_second_third", { 0, 1, 2 } },
+	{ "first_third_second", { 0, 2, 1 } },
+	{ "second_first_third", { 1, 0, 2 } },
 	{ "second_third_first", { 1, 2, 0 } },
 	{ "third_first_second", { 2, 0, 1 } },
+	{ "third_second_first", { 2, 1, 0 } },
 };
 
 KUNIT_ARRAY_PARAM_DESC(order, orders, name);
@@ -231,6 +234,46 @@ static void mhp_stock_state_file(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, write_state(start, "offline\n"), 0);
 	expect_block_offline(test, start);
 	KUNIT_EXPECT_EQ(test, write_state(start, "offline"), -EINVAL);
+}
+
+static int write_online(u64 start, const char *text)
+{
+	char path[64];
+
+	block_path(path, sizeof(path), start, "online");
+	return mhp_sysfs_write(path, text);
+}
+
+/* I7: memory goes to a kernel zone if that is asked for, and if nothing is. */
+static void mhp_stock_kernel_zone(struct kunit *test)
+{
+	u64 start = block(test, 0);
+	int turn;
+
+	mhp_withhold(test);
+	mhp_must_add(test, 0, start, block_size(), MHP_NONE);
+	expect_file(test, start, "removable", "1");
+	for (turn = 0; turn < 3; turn++) {
+		expect_file(test, start, "online", "0");
+		if (turn == 0)
+			KUNIT_ASSERT_EQ(test, write_state(start, "online_kernel"), 0);
+		else if (turn == 1)
+			KUNIT_ASSERT_EQ(test, write_state(start, "online"), 0);
+		else
+			KUNIT_ASSERT_EQ(test, write_online(start, "1"), 0);
+		expect_file(test, start, "online", "1");
+		expect_file(test, start, "state", "online");
+		expect_file(test, start, "valid_zones", "Normal");
+		mhp_expect_online(test, start, block_size(), 0, ZONE_NORMAL);
+		/* What is so already: of the two files, one refuses that. */
+		KUNIT_EXPECT_EQ(test, write_state(start, "online_movable"), -EINVAL);
+		KUNIT_EXPECT_EQ(test, write_online(start, "1"), 0);
+		KUNIT_EXPECT_EQ(test, write_online(start, "maybe"), -EINVAL);
+		mhp_expect_online(test, start, block_size(), 0, ZONE_NORMAL);
+		KUNIT_ASSERT_EQ(test, turn ? write_online(start, "0") :
+				      write_state(start, "offline"), 0);
+		expect_block_offline(test, start);
+	}
 }
 
 static const unsigned long online_actions[] = {
@@ -483,43 +526,31 @@ static void mhp_stock_memmap_on_memory(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mhp_get_call(2)->arg.altmap_nr_pages, PHYS_PFN(memmap));
 }
 
-static void unregister_group(void *group)
-{
-	memory_group_unregister((long)group);
-}
-
 /* I7: a group stays as long as it has blocks. */
 static void mhp_stock_groups(struct kunit *test)
 {
 	u64 start = block(test, 0);
-	long group;
+	int group;
 
 	KUNIT_EXPECT_EQ(test, memory_group_register_static(0, 0), -EINVAL);
 	KUNIT_EXPECT_EQ(test, memory_group_register_dynamic(0, 0), -EINVAL);
 	KUNIT_EXPECT_EQ(test, memory_group_register_dynamic(0, block_pages() + 1), -EINVAL);
-	group = memory_group_register_static(0, 2 * block_pages());
-	KUNIT_ASSERT_GE(test, group, 0);
+	group = mhp_must_register_group(test, 2 * block_pages());
 	KUNIT_ASSERT_EQ(test, add_memory(group, start, block_size(), MHP_NID_IS_MGID), 0);
 	KUNIT_EXPECT_EQ(test, memory_group_unregister(group), -EBUSY);
 	KUNIT_ASSERT_EQ(test, write_state(start, "online_movable"), 0);
 	KUNIT_EXPECT_EQ(test, memory_group_unregister(group), -EBUSY);
 	KUNIT_ASSERT_EQ(test, offline_and_remove_memory(start, block_size()), 0);
-	unregister_group((void *)group);
+	mhp_must_unregister_group(test, group);
 	KUNIT_EXPECT_EQ(test, add_memory(group, start, block_size(), MHP_NID_IS_MGID),
 			-EINVAL);
-}
-
-static void restore_policy(void *unused)
-{
-	mhp_sysfs_write(AUTO_ONLINE, "offline");
 }
 
 /* I7: with a policy, blocks are online when they have been added. */
 static void mhp_stock_auto_online(struct kunit *test)
 {
 	KUNIT_EXPECT_EQ(test, mhp_sysfs_write(AUTO_ONLINE, "nonsense"), -EINVAL);
-	KUNIT_ASSERT_EQ(test, mhp_sysfs_write(AUTO_ONLINE, "online_movable"), 0);
-	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, restore_policy, NULL), 0);
+	mhp_must_set_policy(test, "online_movable");
 	mhp_must_add(test, 0, block(test, 0), 2 * block_size(), MHP_NONE);
 	expect_block_online(test, block(test, 0));
 	expect_block_online(test, block(test, 1));
@@ -551,6 +582,7 @@ static struct kunit_case mhp_stock_cases[] = {
 	KUNIT_CASE_PARAM(mhp_stock_many_blocks, order_gen_params),
 	KUNIT_CASE_PARAM(mhp_stock_bad_add, bad_gen_params),
 	KUNIT_CASE(mhp_stock_state_file),
+	KUNIT_CASE(mhp_stock_kernel_zone),
 	KUNIT_CASE(mhp_stock_notifications),
 	KUNIT_CASE(mhp_stock_vetoes),
 	KUNIT_CASE(mhp_stock_counters),

@@ -148,6 +148,7 @@ struct race {
 	atomic_t counts[NR_COUNTS];
 	unsigned long needs;
 	bool stop;
+	bool filled;			/* there are fillers */
 	struct rw_semaphore compacting;	/* held for writing while memory is removed */
 	struct rw_semaphore parts;	/* held for reading by who changes a part */
 	char proactiveness[16];		/* of compaction, to be restored */
@@ -902,8 +903,8 @@ static void poison(struct thread *thread, struct slot *slot, unsigned long pfn)
 			return;
 	}
 	ret = soft_offline(thread, pfn);
-	/* Somebody may be using the page. */
-	if (ret == -EBUSY && slot->state == ONLINE)
+	/* Somebody may be using the page, or just have taken it. */
+	if (slot->state == ONLINE && (ret == -EBUSY || (ret == -EIO && thread->race->filled)))
 		return;
 	if (ret != want[slot->state]) {
 		fail(thread, "soft-offlining pfn %#lx, which is %s: %d", pfn,
@@ -936,6 +937,8 @@ static void unpoison(struct thread *thread, struct slot *slot)
  * The part stays as it is meanwhile: nothing keeps a memmap from going away under
  * soft_offline_page(), which is so on stock, too. All others come and go.
  */
+static const struct role poisoner;
+
 static void poisoner_step(struct thread *thread)
 {
 	struct slot *slot = random_slot_of(thread, BIT(PLUGGED), false);
@@ -946,9 +949,10 @@ static void poisoner_step(struct thread *thread)
 	half = PHYS_PFN(slot->size) / 2;
 	down_read(&thread->race->parts);
 	mutex_lock(&slot->lock);
-	if (slot->nr_poisoned == MAX_POISON || (slot->nr_poisoned && random_below(thread, 2)))
+	if (slot->nr_poisoned && thread->role == &poisoner &&
+	    (slot->nr_poisoned == MAX_POISON || random_below(thread, 2)))
 		unpoison(thread, slot);
-	else
+	else if (slot->nr_poisoned < MAX_POISON)
 		poison(thread, slot, PHYS_PFN(slot->start) + half + random_below(thread, half));
 	check_slot(thread, slot, "soft-offlining");
 	mutex_unlock(&slot->lock);
@@ -957,6 +961,14 @@ static void poisoner_step(struct thread *thread)
 
 static const struct role poisoner = {
 	"poisoner", poisoner_step, BIT(POISONS) | BIT(UNPOISONS),
+};
+
+/*
+ * Pages stay poisoned until they are removed: page_owner counts a page that was in use, and
+ * that is unpoisoned, as freed twice, on stock, too, until stackdepot warns.
+ */
+static const struct role lasting_poisoner = {
+	"poisoner", poisoner_step, BIT(POISONS),
 };
 
 /* --- Readers of files ------------------------------------------------------------------- */
@@ -1220,6 +1232,7 @@ static void prepare_filler(struct kunit *test, struct thread *thread)
 						    VM_NORESERVE);
 
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	thread->race->filled = true;
 	thread->file = file;
 	thread->written = kvcalloc(FILE_PAGES, sizeof(*thread->written), GFP_KERNEL);
 	thread->pfns = kvcalloc(FILE_PAGES, sizeof(*thread->pfns), GFP_KERNEL);
@@ -1609,7 +1622,7 @@ static void mhp_race_everything(struct kunit *test)
 	prepare(test, race, &plugger, 2);
 	prepare(test, race, &filler, 2);
 	prepare(test, race, &compactor, 1);
-	prepare(test, race, &poisoner, 1);
+	prepare(test, race, &lasting_poisoner, 1);
 	prepare(test, race, &reader, 2);
 	prepare(test, race, &walker, 1);
 	prepare(test, race, &inspector, 1);

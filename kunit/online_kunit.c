@@ -319,17 +319,22 @@ static unsigned long count_straddlers(unsigned long pfn)
 }
 
 /* Pages of a range out of the page allocator; some may be in somebody's hands for a moment. */
-static void take_pages(struct kunit *test, unsigned long pfn, unsigned long end)
+static void take_pages_as(struct kunit *test, unsigned long pfn, unsigned long end, gfp_t gfp)
 {
 	int ret, try;
 
 	for (try = 0; try < 50; try++) {
-		ret = alloc_contig_range(pfn, end, MIGRATE_MOVABLE, GFP_KERNEL);
+		ret = alloc_contig_range(pfn, end, MIGRATE_MOVABLE, gfp);
 		if (ret != -EBUSY)
 			break;
 		msleep(20);
 	}
 	KUNIT_ASSERT_EQ_MSG(test, ret, 0, "pages %#lx to %#lx", pfn, end - 1);
+}
+
+static void take_pages(struct kunit *test, unsigned long pfn, unsigned long end)
+{
+	take_pages_as(test, pfn, end, GFP_KERNEL);
 }
 
 /* Free pages of a range that was allocated page by page, as pages of one order. */
@@ -434,6 +439,40 @@ static void mhp_online_isolated_neighbours(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, mhp_online(start + i * SZ_2M, SZ_2M,
 						 MMOP_ONLINE_MOVABLE), 0);
 		mhp_expect_snapshot(test, &before, "online again");
+	}
+}
+
+/*
+ * I1: a page in use that two extents share cannot be had in part; neither extent is
+ * isolated for that.
+ */
+static void mhp_online_shared_page(struct kunit *test)
+{
+	u64 start = mhp_spare_start(test) + SZ_4M;
+	const unsigned int order = ilog2(2 * PAGES_PER_SUBSECTION);
+	unsigned long pfn = PHYS_PFN(start), half = PAGES_PER_SUBSECTION;
+	struct page *page;
+	int i;
+
+	if (order > MAX_PAGE_ORDER)
+		kunit_skip(test, "there are no pages of two granules");
+	for (i = 0; i < 2; i++) {
+		mhp_must_add(test, 0, start + i * SZ_2M, SZ_2M, MHP_NONE);
+		KUNIT_ASSERT_EQ(test, mhp_online(start + i * SZ_2M, SZ_2M,
+						 MMOP_ONLINE_MOVABLE), 0);
+	}
+	take_pages_as(test, pfn, pfn + 2 * half, GFP_KERNEL | __GFP_COMP);
+	page = pfn_to_page(pfn);
+	KUNIT_EXPECT_EQ(test, compound_order(page), order);
+	for (i = 0; i < 2; i++)
+		KUNIT_EXPECT_EQ(test, alloc_contig_range(pfn + i * half, pfn + (i + 1) * half,
+							 MIGRATE_MOVABLE, GFP_KERNEL), -EBUSY);
+	KUNIT_EXPECT_EQ(test, compound_order(page), order);
+	KUNIT_EXPECT_EQ(test, page_count(page), 1);
+	free_contig_range(pfn, 2 * half);
+	for (i = 0; i < 2; i++) {
+		take_pages(test, pfn + i * half, pfn + (i + 1) * half);
+		free_contig_range(pfn + i * half, half);
 	}
 }
 
@@ -662,6 +701,7 @@ static struct kunit_case mhp_online_cases[] = {
 	KUNIT_CASE_PARAM(mhp_online_no_merge, bait_gen_params),
 	KUNIT_CASE(mhp_online_frees_own_pages),
 	KUNIT_CASE(mhp_online_isolated_neighbours),
+	KUNIT_CASE(mhp_online_shared_page),
 	KUNIT_CASE_SLOW(mhp_online_content_migrates),
 #ifdef CONFIG_MEMORY_FAILURE
 	KUNIT_CASE(mhp_online_poison_at_hole),

@@ -5,6 +5,7 @@
 
 #include <linux/bits.h>
 #include <linux/mm.h>
+#include <linux/set_memory.h>
 #include <linux/sizes.h>
 
 #include "fixture.h"
@@ -418,6 +419,39 @@ static void mhp_range_direct_map(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mapped, 0UL);
 }
 
+#if defined(CONFIG_X86_64) && !defined(MODULE)
+/*
+ * I5: page tables of the direct map go with the memory that they map, also if some of their
+ * entries do not say "present", as those of secret memory and of free pages may not.
+ */
+static void mhp_range_unmapped_page(struct kunit *test)
+{
+	u64 start = mhp_spare_start(test) + SZ_32M;
+	unsigned long addr = (unsigned long)__va(start);
+	struct page *page = pfn_to_page(PHYS_PFN(start));
+	unsigned int level;
+	pte_t *entry;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		mhp_must_add(test, 0, start, SZ_2M, MHP_NONE);
+		KUNIT_ASSERT_NOT_NULL(test, lookup_address(addr, &level));
+		/* The struct page of what is offline is not asked, just where it is. */
+		KUNIT_ASSERT_EQ(test, set_direct_map_invalid_noflush(page + 3), 0);
+		entry = lookup_address(addr + 3 * PAGE_SIZE, &level);
+		KUNIT_ASSERT_NOT_NULL(test, entry);
+		KUNIT_ASSERT_EQ(test, (int)level, (int)PG_LEVEL_4K);
+		KUNIT_EXPECT_FALSE(test, pte_present(*entry));
+		KUNIT_EXPECT_TRUE(test, mhp_is_mapped(start));
+		KUNIT_EXPECT_FALSE(test, mhp_is_mapped(start + 3 * PAGE_SIZE));
+		mhp_must_remove(test, start, SZ_2M);
+		entry = lookup_address(addr, &level);
+		KUNIT_EXPECT_TRUE_MSG(test, !entry || level != PG_LEVEL_4K,
+				      "the page table is still there");
+	}
+}
+#endif
+
 /* I5: what a kernel zone gets, and loses again, without any page of it becoming free */
 static void mhp_range_kernel_zone(struct kunit *test)
 {
@@ -498,6 +532,9 @@ static struct kunit_case mhp_range_cases[] = {
 	KUNIT_CASE(mhp_range_zone_contiguous_self_hosted),
 	KUNIT_CASE(mhp_range_large_leaf),
 	KUNIT_CASE_PARAM(mhp_range_direct_map, range_gen_params),
+#if defined(CONFIG_X86_64) && !defined(MODULE)
+	KUNIT_CASE(mhp_range_unmapped_page),
+#endif
 	KUNIT_CASE_PARAM(mhp_range_kernel_zone, range_gen_params),
 	{}
 };

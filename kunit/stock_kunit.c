@@ -265,7 +265,7 @@ static void mhp_stock_kernel_zone(struct kunit *test)
 		expect_file(test, start, "state", "online");
 		expect_file(test, start, "valid_zones", "Normal");
 		mhp_expect_online(test, start, block_size(), 0, ZONE_NORMAL);
-		/* What is so already; state refuses that, and remembers the zone for online. */
+		/* What is so already is no error for this file. */
 		KUNIT_EXPECT_EQ(test, write_online(start, "1"), 0);
 		KUNIT_EXPECT_EQ(test, write_online(start, "maybe"), -EINVAL);
 		mhp_expect_online(test, start, block_size(), 0, ZONE_NORMAL);

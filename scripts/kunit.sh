@@ -59,9 +59,16 @@ kunit_py() {
 		--qemu_config="$top/kunit/qemu_x86_64.py" "$@")
 }
 
-# One mutant: its suite must not pass, and must have begun to run.
+# The cases of a log that kunit.py saw fail, or what the kernel died of
+what_failed() {
+	sed -E 's/\x1b\[[0-9;]*m//g; s/^\[[0-9:]+\] //' "$1" | grep -oE \
+		'^# [a-z_0-9]+: (EXPECTATION|ASSERTION) FAILED|^ +# [a-z_0-9]+: (EXPECTATION|ASSERTION) FAILED|kernel BUG at [^ ]+|BUG: [a-z A-Z]{1,40}|Kernel panic - [a-z A-Z]+|test_timeout|timed out' |
+		sed -E 's/^ *# //; s/: (EXPECTATION|ASSERTION) FAILED//' | sort -u | head -n 3 | paste -sd, | sed 's/,/, /g'
+}
+
+# One mutant: its suite must fail, by a case or a crash, and not by taking too long.
 try_mutant() {
-	local patch=$1 name suite log
+	local patch=$1 name suite log why
 	name=$(basename "$patch" .patch)
 	suite=${name%%-*}
 	log=$logdir/$where-mutant-$name.log
@@ -77,7 +84,13 @@ try_mutant() {
 		say "not ok $name: $suite has not run (log: $(rel "$log"))"
 		return 1
 	}
-	say "ok $name: $suite fails: $(head -n 1 "$patch")"
+	why=$(what_failed "$log")
+	[ -n "$why" ] || {
+		say "not ok $name: $suite neither failed nor crashed (log: $(rel "$log"))"
+		return 1
+	}
+	caught_by[$name]=$why
+	say "ok $name: $suite fails: $why"
 }
 
 # The same, for what only a guest with devices executes: a kernel as 'make kernel'
@@ -98,15 +111,19 @@ try_guest_mutant() {
 		say "not ok $name: $test passes, or has not run (log: $(rel "$log"))"
 		return 1
 	}
-	say "ok $name: $test fails: $(head -n 1 "$patch")"
+	caught_by[$name]=$test
+	say "ok $name: $test fails"
 }
 
 # The subject of the patch that a mutant breaks
 mutant_subject() { sed -n '2s/^Patch: //p' "$1"; }
 
+# What each mutant was caught by
+declare -A caught_by=()
+
 mutants() {
 	local patch name subject subjects try i n=0 bad=0 list=() series=()
-	local -A total=() caught=()
+	local -A total=() caught=() suites=()
 	subjects=$(git -C "$tree" log --reverse --format=%s base..series)
 	mapfile -t series <<<"$subjects"
 	for patch in "$top"/kunit/mutants/*.patch; do
@@ -117,8 +134,15 @@ mutants() {
 			die "$(rel "$patch"): line 2 names no patch of the series"
 		git -C "$src" apply --check "$patch" || die "$(rel "$patch") does not apply"
 		list+=("$patch")
+		[[ $name != mhp_* ]] || suites[${name%%-*}]=1
 	done
 	[ "${#list[@]}" -gt 0 ] || die "no such mutant: $*"
+	# A suite that fails anyway would catch anything.
+	for name in "${!suites[@]}"; do
+		kunit_py exec --timeout=300 "$name" >"$logdir/$where-mutant-none.log" 2>&1 ||
+			die "$name fails without any mutant (log: $(rel "$logdir/$where-mutant-none.log"))"
+		say "ok $name passes without a mutant"
+	done
 	make_side_tree "$bdir-bisect"
 	for patch in "${list[@]}"; do
 		n=$((n + 1))
@@ -137,6 +161,11 @@ mutants() {
 		fi
 		[ $try = try_guest_mutant ] || git -C "$src" apply -R "$patch"
 	done
+	for patch in "${list[@]}"; do
+		name=$(basename "$patch" .patch)
+		printf "| %s | %s | %s |\\n" "$name" "$(head -n 1 "$patch")" \
+			"${caught_by[$name]:-not caught}"
+	done >"$logdir/$where-kunit-mutants.md"
 	say "caught  patch"
 	for i in "${!series[@]}"; do
 		subject=${series[i]}

@@ -338,3 +338,23 @@ def selftest_of_the_kernel(t):
                 fail(f'mem-on-off-test.sh -r {ratio}', 'nothing skipped', out)
             # It leaves everything online.
             expect('MemTotal', g.memtotal(), total)
+
+
+@case()
+def selftest_of_the_series(t):
+    """I2 R1 R2: the selftest that the series adds passes, and skips nothing."""
+    tests = os.path.join(BUILD, t.base, 'tree', 'tools', 'testing', 'selftests')
+    files = [os.path.join(tests, 'memory-hotplug', 'mem-extents-test.sh'),
+             os.path.join(tests, 'kselftest', 'ktap_helpers.sh')]
+    with t.guest(mem='2G', cmdline='mem=1G', share=files) as g:
+        g.sh('mkdir -p /tmp/k/kselftest /tmp/k/memory-hotplug; '
+             'cp /mnt/share/ktap_helpers.sh /tmp/k/kselftest/; '
+             'cp /mnt/share/mem-extents-test.sh /tmp/k/memory-hotplug/')
+        status, out = g.run(f'bash /tmp/k/memory-hotplug/mem-extents-test.sh -r {h(HIDDEN)}',
+                            timeout=300)
+        t.note(out)
+        expect('mem-extents-test.sh', status, 0)
+        passed = len(re.findall(r'^ok \d+', out, re.M))
+        expect('tests that it ran', passed, int(re.search(r'^1\.\.(\d+)', out, re.M)[1]))
+        if re.search('skip', out, re.I) and not re.search(r'skip:0', out):
+            fail('mem-extents-test.sh', 'nothing skipped', out)

@@ -501,6 +501,8 @@ bool mhp_is_mapped(u64 addr)
 	return !copy_from_kernel_nofault(&word, __va(addr), sizeof(word));
 }
 
+#ifdef CONFIG_MHP_SUBSECTION
+
 /**
  * mhp_find_backing() - where the memmap of a range is, by the page tables
  * @test: the case
@@ -536,6 +538,8 @@ void mhp_find_backing(struct kunit *test, u64 start, u64 size, u64 low, u64 high
 	put_online_mems();
 	kunit_kfree(test, seen);
 }
+
+#endif /* CONFIG_MHP_SUBSECTION */
 
 /* Whether sysfs has a memory block, or, with a node, a link from that to it */
 static bool block_exists(u64 addr, int nid)

@@ -216,7 +216,7 @@ KUNIT_ARRAY_PARAM_DESC(span, spans, name);
 
 /* What a zone spans that has some of the extents and nothing else, and what its node does */
 static void expect_span(struct kunit *test, struct zone *zone, unsigned long there,
-			unsigned long boot_end)
+			unsigned long before)
 {
 	u64 spare = mhp_spare_start(test);
 	unsigned long start = 0, end = 0;
@@ -233,7 +233,7 @@ static void expect_span(struct kunit *test, struct zone *zone, unsigned long the
 	KUNIT_EXPECT_EQ_MSG(test, zone->spanned_pages, end - start, "extents %#lx", there);
 	/* What ZONE_DEVICE spans once, it spans for good, and its node, too. */
 	if (!NODE_DATA(0)->node_zones[ZONE_DEVICE].spanned_pages)
-		KUNIT_EXPECT_EQ_MSG(test, pgdat_end_pfn(NODE_DATA(0)), end ?: boot_end,
+		KUNIT_EXPECT_EQ_MSG(test, pgdat_end_pfn(NODE_DATA(0)), max(end, before),
 				    "extents %#lx", there);
 }
 
@@ -241,7 +241,7 @@ static void shrink_zone(struct kunit *test, enum zone_type type, enum mmop how)
 {
 	const struct span_param *param = test->param_value;
 	struct zone *zone = &NODE_DATA(0)->node_zones[type];
-	unsigned long there = 0, boot_end = pgdat_end_pfn(NODE_DATA(0));
+	unsigned long there = 0, before = pgdat_end_pfn(NODE_DATA(0));
 	u64 spare = mhp_spare_start(test);
 	int i;
 
@@ -251,13 +251,13 @@ static void shrink_zone(struct kunit *test, enum zone_type type, enum mmop how)
 		KUNIT_ASSERT_EQ(test, mhp_online(spare + span_extents[i].offset,
 						 span_extents[i].size, how), 0);
 		there |= BIT(i);
-		expect_span(test, zone, there, boot_end);
+		expect_span(test, zone, there, before);
 	}
 	for (i = 0; i < NR_SPAN; i++) {
 		KUNIT_ASSERT_EQ(test, mhp_offline(spare + span_extents[param->go[i]].offset,
 						  span_extents[param->go[i]].size), 0);
 		there &= ~BIT(param->go[i]);
-		expect_span(test, zone, there, boot_end);
+		expect_span(test, zone, there, before);
 	}
 }
 

@@ -597,7 +597,9 @@ void mhp_take_snapshot(struct kunit *test, struct mhp_snapshot *snap)
 	for (pfn = PHYS_PFN(edge_start), i = 0; pfn < end; pfn += PAGES_PER_SUBSECTION, i++) {
 		__assign_bit(i, snap->valid, pfn_valid(pfn));
 		__assign_bit(i, snap->in_use, !!pfn_to_online_page(pfn));
-		__assign_bit(i, snap->mapped, is_mapped(pfn_to_kaddr(pfn)));
+		/* With DEBUG_PAGEALLOC, free pages are not mapped. */
+		if (!debug_pagealloc_enabled())
+			__assign_bit(i, snap->mapped, is_mapped(pfn_to_kaddr(pfn)));
 		__assign_bit(i, snap->memmap, is_mapped(pfn_to_page(pfn)));
 	}
 	for (i = 0; i < spare_size / memory_block_size_bytes(); i++) {

@@ -535,7 +535,8 @@ static struct kunit_case mhp_range_cases[] = {
 #if defined(CONFIG_X86_64) && !defined(MODULE)
 	KUNIT_CASE(mhp_range_unmapped_page),
 #endif
-	KUNIT_CASE_PARAM(mhp_range_kernel_zone, range_gen_params),
+	KUNIT_CASE_PARAM_ATTR(mhp_range_kernel_zone, range_gen_params,
+			      { .speed = KUNIT_SPEED_SLOW }),
 	{}
 };
 

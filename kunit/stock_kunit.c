@@ -578,22 +578,23 @@ static void mhp_stock_rounds(struct kunit *test)
 static struct kunit_case mhp_stock_cases[] = {
 	KUNIT_CASE(mhp_stock_block_size),
 	KUNIT_CASE(mhp_stock_add_block),
-	KUNIT_CASE_PARAM(mhp_stock_many_blocks, order_gen_params),
+	KUNIT_CASE_PARAM_ATTR(mhp_stock_many_blocks, order_gen_params,
+			      { .speed = KUNIT_SPEED_SLOW }),
 	KUNIT_CASE_PARAM(mhp_stock_bad_add, bad_gen_params),
 	KUNIT_CASE(mhp_stock_state_file),
-	KUNIT_CASE(mhp_stock_kernel_zone),
+	KUNIT_CASE_SLOW(mhp_stock_kernel_zone),
 	KUNIT_CASE(mhp_stock_notifications),
 	KUNIT_CASE(mhp_stock_vetoes),
 	KUNIT_CASE(mhp_stock_counters),
 	KUNIT_CASE(mhp_stock_online_stays),
 	KUNIT_CASE(mhp_stock_offline_and_remove),
-	KUNIT_CASE(mhp_stock_offline_rolls_back),
+	KUNIT_CASE_SLOW(mhp_stock_offline_rolls_back),
 	KUNIT_CASE(mhp_stock_merged_resources),
 	KUNIT_CASE(mhp_stock_driver_managed),
 	KUNIT_CASE(mhp_stock_memmap_on_memory),
 	KUNIT_CASE(mhp_stock_groups),
 	KUNIT_CASE(mhp_stock_auto_online),
-	KUNIT_CASE(mhp_stock_rounds),
+	KUNIT_CASE_SLOW(mhp_stock_rounds),
 	{}
 };
 

@@ -39,8 +39,8 @@ struct mhp_zone_snapshot {
 	unsigned long present;
 	unsigned long early;
 	unsigned long managed;
-	unsigned long isolated;
-	unsigned long contiguous;
+	unsigned int isolated;
+	unsigned int contiguous;
 };
 
 /**

@@ -250,7 +250,8 @@ static void mhp_memmap_comes_back(struct kunit *test)
 	mhp_take_snapshot(test, &before);
 	for (i = 0; i < ARRAY_SIZE(turns); i++) {
 		mhp_must_add(test, 0, start, place->size, turns[i]);
-		KUNIT_EXPECT_EQ(test, count_strays(test, start, place->size, start, start + place->size),
+		KUNIT_EXPECT_EQ(test, count_strays(test, start, place->size, start,
+						   start + place->size),
 				turns[i] == MHP_NONE ? hosted : 0UL);
 		KUNIT_ASSERT_EQ(test, mhp_online(start, place->size, MMOP_ONLINE_MOVABLE), 0);
 		mhp_must_remove(test, start, place->size);

@@ -11,6 +11,7 @@
 #include <linux/mman.h>
 #include <linux/mm.h>
 #include <linux/mount.h>
+#include <linux/page-isolation.h>
 #include <linux/shmem_fs.h>
 #include <linux/sizes.h>
 #include <linux/string.h>
@@ -476,6 +477,64 @@ static void mhp_online_shared_page(struct kunit *test)
 	}
 }
 
+#ifndef MODULE
+static int isolate(u64 start, u64 size)
+{
+	return start_isolate_page_range(PHYS_PFN(start), PHYS_PFN(start + size), MIGRATE_MOVABLE,
+					0, GFP_KERNEL);
+}
+
+static void undo_isolate(u64 start, u64 size)
+{
+	undo_isolate_page_range(PHYS_PFN(start), PHYS_PFN(start + size), MIGRATE_MOVABLE);
+}
+
+/*
+ * I1: what two have isolated, each for itself, stays apart: one of them may be about to go
+ * offline.
+ */
+static void mhp_online_isolated_apart(struct kunit *test)
+{
+	u64 start = mhp_spare_start(test) + SZ_4M;
+	unsigned long pfn = PHYS_PFN(start), mid = pfn + PAGES_PER_SUBSECTION;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		mhp_must_add(test, 0, start + i * SZ_2M, SZ_2M, MHP_NONE);
+		KUNIT_ASSERT_EQ(test, mhp_online(start + i * SZ_2M, SZ_2M,
+						 MMOP_ONLINE_MOVABLE), 0);
+	}
+	take_pages(test, pfn, mid);
+	KUNIT_EXPECT_EQ(test, isolate(start, SZ_2M), 0);
+	KUNIT_EXPECT_EQ(test, isolate(start + SZ_2M, SZ_2M), 0);
+	free_contig_range(pfn, PAGES_PER_SUBSECTION);
+	KUNIT_EXPECT_EQ(test, count_straddlers(mid), 0UL);
+	KUNIT_EXPECT_TRUE(test, PageBuddy(pfn_to_page(pfn)));
+	KUNIT_EXPECT_TRUE(test, PageBuddy(pfn_to_page(mid)));
+	undo_isolate(start, SZ_2M);
+	undo_isolate(start + SZ_2M, SZ_2M);
+	/* Nobody has them isolated, and they are one. */
+	KUNIT_EXPECT_EQ(test, count_straddlers(mid), 1UL);
+}
+
+/* I1: a range with a hole is not isolated, nor any part of it. */
+static void mhp_online_hole_not_isolated(struct kunit *test)
+{
+	u64 start = mhp_spare_start(test) + SZ_4M;
+	struct mhp_snapshot before;
+	int i;
+
+	for (i = 0; i < 3; i += 2) {
+		mhp_must_add(test, 0, start + i * SZ_2M, SZ_2M, MHP_NONE);
+		KUNIT_ASSERT_EQ(test, mhp_online(start + i * SZ_2M, SZ_2M,
+						 MMOP_ONLINE_MOVABLE), 0);
+	}
+	mhp_take_snapshot(test, &before);
+	KUNIT_EXPECT_EQ(test, isolate(start, 3 * SZ_2M), -EBUSY);
+	mhp_expect_snapshot(test, &before, "after the refusal");
+}
+#endif /* !MODULE */
+
 #define CONTENT	SZ_16M
 
 static u64 content_word(loff_t pos)
@@ -702,6 +761,10 @@ static struct kunit_case mhp_online_cases[] = {
 	KUNIT_CASE(mhp_online_frees_own_pages),
 	KUNIT_CASE(mhp_online_isolated_neighbours),
 	KUNIT_CASE(mhp_online_shared_page),
+#ifndef MODULE
+	KUNIT_CASE(mhp_online_isolated_apart),
+	KUNIT_CASE(mhp_online_hole_not_isolated),
+#endif
 	KUNIT_CASE_SLOW(mhp_online_content_migrates),
 #ifdef CONFIG_MEMORY_FAILURE
 	KUNIT_CASE(mhp_online_poison_at_hole),

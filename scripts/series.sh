@@ -27,6 +27,10 @@ $bad"
 	bad=$(git -C "$tree" log --format='%h %s' base..series | grep -E '^[^ ]+ (fixup|squash|amend)!' || true)
 	[ -z "$bad" ] || die "these commits want to be squashed first (git rebase --autosquash):
 $bad"
+	bad=$(git -C "$tree" log --format='%h %an <%ae> %s' base..series |
+		grep -vF " mhp-subsection developers <developers@mhp-subsection.invalid> " || true)
+	[ -z "$bad" ] || die "the author of these commits is not the project (git commit --amend --author):
+$bad"
 	cover=$patchdir/cover-letter.txt
 	if [ -f "$cover" ]; then
 		git -C "$tree" config branch.series.description "$(cat "$cover")"

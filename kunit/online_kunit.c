@@ -444,14 +444,15 @@ static void mhp_online_isolated_neighbours(struct kunit *test)
 }
 
 /*
- * I1: a page in use that two extents share cannot be had in part; neither extent is
- * isolated for that.
+ * I1: a page in use that two extents share cannot be had in part, and neither extent goes
+ * offline, nor stays isolated, before the page is free.
  */
 static void mhp_online_shared_page(struct kunit *test)
 {
 	u64 start = mhp_spare_start(test) + SZ_4M;
 	const unsigned int order = ilog2(2 * PAGES_PER_SUBSECTION);
 	unsigned long pfn = PHYS_PFN(start), half = PAGES_PER_SUBSECTION;
+	struct mhp_snapshot before;
 	struct page *page;
 	int i;
 
@@ -465,9 +466,13 @@ static void mhp_online_shared_page(struct kunit *test)
 	take_pages_as(test, pfn, pfn + 2 * half, GFP_KERNEL | __GFP_COMP);
 	page = pfn_to_page(pfn);
 	KUNIT_EXPECT_EQ(test, compound_order(page), order);
-	for (i = 0; i < 2; i++)
+	mhp_take_snapshot(test, &before);
+	for (i = 0; i < 2; i++) {
 		KUNIT_EXPECT_EQ(test, alloc_contig_range(pfn + i * half, pfn + (i + 1) * half,
 							 MIGRATE_MOVABLE, GFP_KERNEL), -EBUSY);
+		KUNIT_EXPECT_EQ(test, mhp_offline(start + i * SZ_2M, SZ_2M), -EBUSY);
+		mhp_expect_snapshot(test, &before, "after the refusals");
+	}
 	KUNIT_EXPECT_EQ(test, compound_order(page), order);
 	KUNIT_EXPECT_EQ(test, page_count(page), 1);
 	free_contig_range(pfn, 2 * half);

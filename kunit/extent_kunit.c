@@ -707,7 +707,7 @@ static struct kunit_case mhp_extent_cases[] = {
 	KUNIT_CASE(mhp_extent_node_links),
 	KUNIT_CASE(mhp_extent_uevents),
 	KUNIT_CASE(mhp_extent_policy),
-	KUNIT_CASE(mhp_extent_group_follows),
+	KUNIT_CASE_SLOW(mhp_extent_group_follows),
 	KUNIT_CASE(mhp_extent_group_zones),
 	KUNIT_CASE(mhp_extent_text),
 	KUNIT_CASE(mhp_extent_text_long),

@@ -530,7 +530,7 @@ static struct kunit_case mhp_range_cases[] = {
 	KUNIT_CASE(mhp_range_zone_span_mixed),
 	KUNIT_CASE(mhp_range_zone_contiguous),
 	KUNIT_CASE(mhp_range_zone_contiguous_self_hosted),
-	KUNIT_CASE(mhp_range_large_leaf),
+	KUNIT_CASE_SLOW(mhp_range_large_leaf),
 	KUNIT_CASE_PARAM(mhp_range_direct_map, range_gen_params),
 #if defined(CONFIG_X86_64) && !defined(MODULE)
 	KUNIT_CASE(mhp_range_unmapped_page),

@@ -449,11 +449,11 @@ def fail_each(t, g, what, write, *undo, ignore=()):
     t.note(f'{what}: {len(codes)} allocations, {codes.count(0)} of them not needed')
 
 
-def only_alloc_stacks(g):
+def only_alloc_stacks(g, who='failnth'):
     """Stacks of warn_alloc(), as if memory had really run out, and no other."""
     console = g.console()
     expect('stacks in the console', console.count('Call Trace:'),
-           len(re.findall(r'failnth: .*, mode:0x', console)))
+           len(re.findall(rf'{who}: .*, mode:0x', console)))
     g.allow.append('Call Trace:')
 
 

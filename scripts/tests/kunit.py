@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 
+from failure import only_alloc_stacks
 from lib import BUILD, MEMORY, MIB, TOP, World, case, expect, fail, module
 from sections import HIDDEN
 
@@ -80,6 +81,7 @@ def kunit_as_module(t):
         g.auto_online('offline')
         count(t, parse(t, load(g)))
         w.check(rams, 'after', spans=False)
+        only_alloc_stacks(g, 'kunit_try_catch')
         expect('blocks', g.sh(f'ls -d {MEMORY}/memory{HIDDEN // (128 * MIB)} 2>/dev/null || '
                               'echo none').strip(), 'none')
 

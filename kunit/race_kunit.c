@@ -937,8 +937,6 @@ static void unpoison(struct thread *thread, struct slot *slot)
  * The part stays as it is meanwhile: nothing keeps a memmap from going away under
  * soft_offline_page(), which is so on stock, too. All others come and go.
  */
-static const struct role poisoner;
-
 static void poisoner_step(struct thread *thread)
 {
 	struct slot *slot = random_slot_of(thread, BIT(PLUGGED), false);
@@ -949,7 +947,7 @@ static void poisoner_step(struct thread *thread)
 	half = PHYS_PFN(slot->size) / 2;
 	down_read(&thread->race->parts);
 	mutex_lock(&slot->lock);
-	if (slot->nr_poisoned && thread->role == &poisoner &&
+	if (slot->nr_poisoned && thread->role->needs & BIT(UNPOISONS) &&
 	    (slot->nr_poisoned == MAX_POISON || random_below(thread, 2)))
 		unpoison(thread, slot);
 	else if (slot->nr_poisoned < MAX_POISON)

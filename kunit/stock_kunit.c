@@ -45,12 +45,17 @@ static void expect_file(struct kunit *test, u64 start, const char *file, const c
 	KUNIT_EXPECT_STREQ_MSG(test, strim(buf), text, "%s", path);
 }
 
-static int write_state(u64 start, const char *text)
+static int write_file(u64 start, const char *file, const char *text)
 {
 	char path[64];
 
-	block_path(path, sizeof(path), start, "state");
+	block_path(path, sizeof(path), start, file);
 	return mhp_sysfs_write(path, text);
+}
+
+static int write_state(u64 start, const char *text)
+{
+	return write_file(start, "state", text);
 }
 
 static bool has_file(u64 start, const char *file)
@@ -238,10 +243,7 @@ static void mhp_stock_state_file(struct kunit *test)
 
 static int write_online(u64 start, const char *text)
 {
-	char path[64];
-
-	block_path(path, sizeof(path), start, "online");
-	return mhp_sysfs_write(path, text);
+	return write_file(start, "online", text);
 }
 
 /* I7: memory goes to a kernel zone if that is asked for, and if nothing is. */

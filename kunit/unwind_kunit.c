@@ -331,11 +331,11 @@ static bool check_try(struct kunit *test, const struct op *op, struct states *st
 		if (!same)
 			mhp_expect_snapshot(test, &states->after, "after a success");
 		op->revert(test);
+		states->firmware_entries = mhp_sysfs_count(FIRMWARE_MEMMAP);
 	} else {
 		same = states->firmware_entries == mhp_sysfs_count(FIRMWARE_MEMMAP);
 		KUNIT_EXPECT_TRUE_MSG(test, same, "entries in " FIRMWARE_MEMMAP);
 	}
-	states->firmware_entries = mhp_sysfs_count(FIRMWARE_MEMMAP);
 	if (!mhp_same_snapshot(test, &states->before)) {
 		same = false;
 		mhp_expect_snapshot(test, &states->before,

@@ -62,7 +62,7 @@ kunit_py() {
 # The cases of a log that kunit.py saw fail, or what the kernel died of
 what_failed() {
 	sed -E 's/\x1b\[[0-9;]*m//g; s/^\[[0-9:]+\] //' "$1" | grep -oE \
-		'^# [a-z_0-9]+: (EXPECTATION|ASSERTION) FAILED|^ +# [a-z_0-9]+: (EXPECTATION|ASSERTION) FAILED|kernel BUG at [^ ]+|BUG: [a-z A-Z]{1,40}|Kernel panic - [a-z A-Z]+|test_timeout|timed out' |
+		'^# [a-z_0-9]+: (EXPECTATION|ASSERTION) FAILED|^ +# [a-z_0-9]+: (EXPECTATION|ASSERTION) FAILED|kernel BUG at [^ ]+|BUG: [a-z A-Z]{1,40}|Kernel panic - [a-z A-Z]+' |
 		sed -E 's/^ *# //; s/: (EXPECTATION|ASSERTION) FAILED//' | sort -u | head -n 3 | paste -sd, | sed 's/,/, /g'
 }
 

@@ -127,6 +127,22 @@ redo_series() {
 	rm -rf "$new"
 }
 
+# The source with the first posting alone, which ends with the patch that
+# patches/BASE/lifetime names by its subject.
+lifetime_src() {
+	local dir=$bdir/lifetime-src subject commit
+	subject=$(cat "$patchdir/lifetime")
+	commit=$(git -C "$tree" log --format='%H %s' base..series | grep -F " $subject" | cut -d' ' -f1)
+	[ "$(wc -w <<<"$commit")" -eq 1 ] ||
+		die "not one patch of the series has the subject '$subject', which $(rel "$patchdir")/lifetime says"
+	if [ ! -d "$dir" ]; then
+		git -C "$tree" worktree prune
+		git -C "$tree" worktree add -q --detach "$dir" "$commit"
+	elif [ "$(git -C "$dir" rev-parse HEAD)" != "$commit" ]; then
+		git -C "$dir" checkout -q --detach "$commit"
+	fi
+}
+
 make_description() {
 	local cover=$patchdir/cover-letter.txt
 	[ -f "$cover" ] || return 0
@@ -178,6 +194,7 @@ tree() {
 src() {
 	case $FLAVOUR in
 	stock) echo "$stock" ;;
+	lifetime) echo "$bdir/lifetime-src" ;;
 	*) echo "$tree" ;;
 	esac
 }
@@ -250,9 +267,23 @@ state() {
 	) 2>/dev/null | sha256sum
 }
 
+# The compiler sees the source below one path, whichever tree it is of: then ccache
+# knows an object again that another flavour, or patch, was built with.
 compile() {
-	make -C "$(src)" O="$obj" ARCH="$ARCH" -j"$JOBS" LOCALVERSION= \
-		KBUILD_BUILD_USER=mhp KBUILD_BUILD_HOST=mhp \
+	local at=$bdir/src
+	mkdir -p "$at"
+	if ! unshare -m true 2>/dev/null; then
+		compile_at "$(src)"
+		return
+	fi
+	# shellcheck disable=SC2016
+	unshare -m sh -c 'mount --bind "$1" "$2" && shift 2 && exec "$@"' sh \
+		"$(src)" "$at" "$0" _compile_at "$at"
+}
+
+compile_at() {
+	make -C "$1" O="$obj" ARCH="$ARCH" -j"$JOBS" LOCALVERSION= \
+		CC="${ccache[*]} ${CROSS_COMPILE:-}gcc" KBUILD_BUILD_USER=mhp KBUILD_BUILD_HOST=mhp \
 		KBUILD_BUILD_TIMESTAMP='2025-01-01' "${image##*/}" modules
 }
 
@@ -260,7 +291,8 @@ build() {
 	local now
 	case $FLAVOUR in
 	patched | stock | debug) ;;
-	*) die "FLAVOUR=$FLAVOUR: patched, stock or debug" ;;
+	lifetime) [ ! -f "$patchdir/lifetime" ] || lifetime_src ;;
+	*) die "FLAVOUR=$FLAVOUR: patched, stock, lifetime or debug" ;;
 	esac
 	mkdir -p "$out"
 	lock "$out/.lock"
@@ -286,13 +318,13 @@ build() {
 
 # In one piece, so that editing this file does not disturb a run of it.
 main() {
-	case $ARCH:$PAGES:$1 in
+	case $ARCH:$PAGES:${1:-} in
 	arm64::config | arm64::build | arm64::build-only)
 		for PAGES in 4k 64k; do PAGES=$PAGES "$0" "$1"; done
 		return
 		;;
 	esac
-	case $1 in
+	case ${1:-} in
 	tree) tree ;;
 	config) tree; mkdir -p "$out"; merge ;;
 	build) tree; build ;;
@@ -302,8 +334,9 @@ main() {
 	_redo) redo_series ;;
 	_merge) merge ;;
 	_compile) compile ;;
+	_compile_at) compile_at "$2" ;;
 	_remember) remember "$tree" ;;
 	*) die "usage: kernel.sh tree|config|build" ;;
 	esac
 }
-main "${1:-}"; exit
+main "$@"; exit

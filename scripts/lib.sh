@@ -28,6 +28,11 @@ say() { printf '%s\n' "$*"; }
 warn() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 die() { warn "$*"; exit 1; }
 
+# The same source gives the same object: in another flavour, at another patch.
+export CCACHE_DIR=$build/ccache CCACHE_BASEDIR=$bdir CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE=4G
+ccache=()
+command -v ccache >/dev/null && ccache=(ccache)
+
 # What is built for x86-64 is in build/BASE, for others in a folder of it.
 variant=
 case $ARCH:$PAGES in

@@ -32,6 +32,7 @@ REPEAT = 9
 NOISE = 0.01            # of what sleeps, takes locks and runs timers
 SPARE = 4 * GIB         # RAM that the guest has and does not use
 EXTENTS = 64
+COMPACT = 65536         # pages in use, of 256 Ki
 # What, [DIMMs as (MiB, address)], size of memory blocks, more for the guest
 DIMMS = (
     ('DIMMs of 134 and 256 MiB, one behind the other', [(134, None), (256, None)], SECTION,
@@ -352,6 +353,9 @@ def count_instructions(flavour):
                               f'online={result["online"][0]}, expected {online}')
             out[key] = result['count'][0]
 
+        result = meter.repeat(f'compact {COMPACT}', statistics.median)
+        out.update({key: int(v[0]) for key, v in result.items()})
+
         # As short as these lists get: most pages then go through the buddy.
         g.write('/proc/sys/vm/percpu_pagelist_high_fraction', '1000000')
         for order, nr in ((0, 4096), (9, 32768)):
@@ -408,6 +412,10 @@ def measure_cycles(table):
     table.add(unit, 'median of all 64', {'patched': middle},
               f'<= 1/20 of a block (1/{patched["whole"] / middle:.0f})',
               middle * 20 <= patched['whole'])
+
+    bounded('compact 1 GiB with 256 MiB to be moved', 'moving', stock['moving'] * (1 + NOISE),
+            f'<= stock within 1 % ({patched["moving"] / stock["moving"]:.3f}x)')
+    table.add(unit, 'compact it again, with nothing to be moved', pick('scanning'))
 
     for key, what in (('pair0', 'allocate and free a page'),
                       ('alloc0', 'allocate one of 4096 pages'),

@@ -23,12 +23,16 @@
  *                       is freed at once; alloc= all of them one after the other.
  *                       Of order 0 only: single= freeing every second page of
  *                       full MAX_ORDER areas; merge= freeing the others
+ *   compact NR          write to /proc/sys/vm/compact_memory: moving= with NR
+ *                       movable pages in use, and a free one behind each of them;
+ *                       scanning= once more, when nothing is left to be moved
  *
  * Policy and limits, such as auto_online_blocks, are up to user space.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/falloc.h>
 #include <linux/fs.h>
 #include <linux/gfp.h>
 #include <linux/irqflags.h>
@@ -39,6 +43,7 @@
 #include <linux/moduleparam.h>
 #include <linux/mutex.h>
 #include <linux/seq_buf.h>
+#include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 #include <asm/msr.h>
@@ -50,21 +55,27 @@
 static DEFINE_MUTEX(measure_lock);
 static DECLARE_SEQ_BUF(result, PAGE_SIZE);
 
-static int write_state(u64 start, const char *state)
+static int write_file(const char *path, const char *text)
 {
-	char path[64];
 	struct file *file;
 	ssize_t ret;
 	loff_t pos = 0;
 
-	snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%llu/state",
-		 div64_ul(start, memory_block_size_bytes()));
 	file = filp_open(path, O_WRONLY, 0);
 	if (IS_ERR(file))
 		return PTR_ERR(file);
-	ret = kernel_write(file, state, strlen(state), &pos);
+	ret = kernel_write(file, text, strlen(text), &pos);
 	filp_close(file, NULL);
 	return ret < 0 ? ret : 0;
+}
+
+static int write_state(u64 start, const char *state)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%llu/state",
+		 div64_ul(start, memory_block_size_bytes()));
+	return write_file(path, state);
 }
 
 static int measure_block(u64 start, u64 size)
@@ -276,6 +287,47 @@ static int measure_pages(unsigned int order, unsigned int nr)
 	return ret;
 }
 
+static int count_compaction(const char *key)
+{
+	u64 begin = rdtsc_ordered(), end;
+	int ret;
+
+	ret = write_file("/proc/sys/vm/compact_memory", "1");
+	end = rdtsc_ordered();
+	seq_buf_printf(&result, "%s=%llu\n", key, end - begin);
+	return ret;
+}
+
+static int measure_compaction(unsigned int nr)
+{
+	struct file *file;
+	struct page *page;
+	pgoff_t i;
+	int ret = 0;
+
+	file = shmem_file_setup("mhp_measure", (loff_t)nr << (PAGE_SHIFT + 1), VM_NORESERVE);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+
+	for (i = 0; !ret && i < 2 * nr; i++) {
+		page = shmem_read_mapping_page(file->f_mapping, i);
+		if (IS_ERR(page))
+			ret = PTR_ERR(page);
+		else
+			put_page(page);
+	}
+	for (i = 1; !ret && i < 2 * nr; i += 2)
+		ret = vfs_fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				    (loff_t)i << PAGE_SHIFT, PAGE_SIZE);
+
+	if (!ret)
+		ret = count_compaction("moving");
+	if (!ret)
+		ret = count_compaction("scanning");
+	fput(file);
+	return ret;
+}
+
 static int cmd_set(const char *val, const struct kernel_param *kp)
 {
 	u64 start, size;
@@ -293,6 +345,8 @@ static int cmd_set(const char *val, const struct kernel_param *kp)
 		ret = measure_pfn(pfn);
 	else if (sscanf(val, "pages %u %u", &order, &nr) == 2)
 		ret = measure_pages(order, nr);
+	else if (sscanf(val, "compact %u", &nr) == 1)
+		ret = measure_compaction(nr);
 	else
 		ret = -EINVAL;
 	if (!ret && seq_buf_has_overflowed(&result))

@@ -13,7 +13,7 @@ images = $(where)$(if $(arm64),/arm64-$(PAGES))
 arm64-archs = $(foreach p,$(or $(PAGES),4k 64k),--arch arm64-$(p))
 
 ifneq ($(arm64),)
-ifneq ($(filter test-debug measure check bisect,$(MAKECMDGOALS)),)
+ifneq ($(filter test-debug measure soak check bisect,$(MAKECMDGOALS)),)
 $(error ARCH=arm64 is for kernel, module, run, shell, test and test-long)
 endif
 run shell module: PAGES := $(or $(PAGES),4k)
@@ -29,13 +29,16 @@ help: ## list the targets
 	@echo 'Variables:'
 	@echo '  BASE=6.12      kernel to build: patches/BASE, Debian'"'"'s linux-source-BASE'
 	@echo '  KDIR=          use this source tree instead of the Debian package'
-	@echo '  FLAVOUR=       patched (default), stock or debug, for kernel, run and shell'
+	@echo '  FLAVOUR=       patched (default), stock, lifetime (the first posting alone) or debug,'
+	@echo '                 for kernel, run and shell'
 	@echo '  ARCH=          x86_64 (default) or arm64, for kernel, run, shell and test'
 	@echo '  PAGES=         with ARCH=arm64: 4k or 64k (default: both; 4k for run and shell)'
 	@echo '  JOBS=          parallel compile jobs (default: one per CPU)'
 	@echo '  ACCEL=         kvm or tcg (default: kvm where a guest really boots under it)'
 	@echo '  FROM= TO=      for bisect: the first and the last patch to try (default: all)'
 	@echo '  CASES=         test cases to run (default: all)'
+	@echo '  SECONDS=       for soak: time for each of its kinds (default: 600)'
+	@echo '  FLAVOURS=      for soak: kernels (default: stock lifetime patched; debug as well)'
 
 run: kernel-both ## plug two odd DIMMs into a guest and print what became of every byte
 	@BASE=$(images) scripts/run.py
@@ -53,6 +56,11 @@ test-long: kernel-others kernel-arm64 ## run them with the long repetitions, and
 
 measure: kernel-test kernel-arm64 ## print the results tables: usable MiB, memmap, text size, instructions
 	@BASE=$(where) scripts/measure.py
+
+soak: FLAVOURS := $(or $(FLAVOURS),stock lifetime patched)
+soak: deps ## plug and unplug while all walkers of memory walk: how far each kernel comes
+	@for f in $(FLAVOURS); do FLAVOUR=$$f scripts/kernel.sh build || exit 1; done
+	@BASE=$(where) scripts/soak.py --seconds $(or $(SECONDS),600) --flavours $(FLAVOURS)
 
 module: kernel ## build the companion module for that kernel: mhp_debug.ko
 	@scripts/module.sh module build/$(images)/$(FLAVOUR)
@@ -129,11 +137,11 @@ deps: ## install the Debian packages that are missing, or say which
 	@scripts/deps.sh
 
 clean: ## remove objects, images and logs; keep the source trees
-	rm -rf build/log build/*/kunit build/*/kunit-co* build/*/stock build/*/patched build/*/debug build/*/arm64-* \
-		build/*/compile-check build/debian-* build/guest build/initramfs*.cpio* build/accel
+	rm -rf build/log build/*/kunit build/*/kunit-co* build/*/stock build/*/lifetime build/*/patched build/*/debug build/*/arm64-* \
+		build/*/compile-check build/debian-* build/ccache build/guest build/initramfs*.cpio* build/accel
 
 distclean: ## remove all of build/, the work tree with its commits included
 	rm -rf build
 
-.PHONY: help run test test-debug test-long measure module kunit kunit-module kunit-mutants kunit-coverage kunit-install shell kernel kernel-both kernel-test \
+.PHONY: help run test test-debug test-long measure soak module kunit kunit-module kunit-mutants kunit-coverage kunit-install shell kernel kernel-both kernel-test \
 	kernel-others kernel-arm64 tree patches apply check compile-check bisect deps clean distclean

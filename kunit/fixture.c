@@ -3,8 +3,10 @@
  * Spare memory, snapshots, vetoes: see fixture.h.
  */
 
+#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/gfp.h>
 #include <linux/ioport.h>
 #include <linux/list.h>
 #include <linux/memremap.h>
@@ -456,6 +458,13 @@ static int count_ram(struct resource *res, void *arg)
 
 #ifdef CONFIG_MHP_SUBSECTION
 
+static bool is_edge(unsigned long pfn)
+{
+	struct mem_section *ms = __pfn_to_section(pfn);
+
+	return ms && ms->usage && test_bit(subsection_map_index(pfn), ms->usage->edge_map);
+}
+
 static int count_extent(struct memory_extent *ext, void *arg)
 {
 	struct mhp_snapshot *snap = arg;
@@ -473,6 +482,11 @@ static void count_extents(struct mhp_snapshot *snap)
 }
 
 #else
+
+static bool is_edge(unsigned long pfn)
+{
+	return false;
+}
 
 static void count_extents(struct mhp_snapshot *snap)
 {
@@ -577,12 +591,11 @@ void mhp_take_snapshot(struct kunit *test, struct mhp_snapshot *snap)
 			z->present = zone->present_pages;
 			z->early = zone->present_early_pages;
 			z->managed = zone_managed_pages(zone);
-			z->isolated = zone->nr_isolate_pageblock;
+			snap->isolated[nid][i] = zone->nr_isolate_pageblock;
 			/* What ZONE_DEVICE spans once, it spans for good, as on stock. */
 			if (zone->spanned_pages && i != ZONE_DEVICE) {
 				z->start_pfn = zone->zone_start_pfn;
 				z->spanned = zone->spanned_pages;
-				z->contiguous = zone->contiguous;
 			}
 		}
 	}
@@ -596,6 +609,7 @@ void mhp_take_snapshot(struct kunit *test, struct mhp_snapshot *snap)
 	for (pfn = PHYS_PFN(edge_start), i = 0; pfn < end; pfn += PAGES_PER_SUBSECTION, i++) {
 		__assign_bit(i, snap->valid, pfn_valid(pfn));
 		__assign_bit(i, snap->in_use, !!pfn_to_online_page(pfn));
+		__assign_bit(i, snap->edges, is_edge(pfn));
 		/* With DEBUG_PAGEALLOC, free pages are not mapped. */
 		if (!debug_pagealloc_enabled())
 			__assign_bit(i, snap->mapped, is_mapped(pfn_to_kaddr(pfn)));
@@ -647,9 +661,8 @@ void mhp_expect_snapshot(struct kunit *test, const struct mhp_snapshot *snap,
 					    "%s: node %d zone %d", when, nid, i);
 			KUNIT_EXPECT_EQ_MSG(test, a->managed, b->managed,
 					    "%s: node %d zone %d", when, nid, i);
-			KUNIT_EXPECT_EQ_MSG(test, a->isolated, b->isolated,
-					    "%s: node %d zone %d", when, nid, i);
-			KUNIT_EXPECT_EQ_MSG(test, a->contiguous, b->contiguous,
+			KUNIT_EXPECT_EQ_MSG(test, now.isolated[nid][i],
+					    snap->isolated[nid][i],
 					    "%s: node %d zone %d", when, nid, i);
 		}
 		KUNIT_EXPECT_TRUE_MSG(test, bitmap_equal(now.links[nid], snap->links[nid],
@@ -665,6 +678,7 @@ void mhp_expect_snapshot(struct kunit *test, const struct mhp_snapshot *snap,
 	KUNIT_EXPECT_EQ_MSG(test, now.sections, snap->sections, "%s", when);
 	expect_bitmap(test, now.valid, snap->valid, "sub-sections with a memmap", when);
 	expect_bitmap(test, now.in_use, snap->in_use, "sub-sections online", when);
+	expect_bitmap(test, now.edges, snap->edges, "edges", when);
 	expect_bitmap(test, now.mapped, snap->mapped, "sub-sections in the direct map", when);
 	expect_bitmap(test, now.memmap, snap->memmap, "memmap that is mapped", when);
 	KUNIT_EXPECT_TRUE_MSG(test, bitmap_equal(now.blocks, snap->blocks, MHP_KUNIT_BLOCKS),
@@ -966,6 +980,28 @@ void mhp_must_remove_device(struct kunit *test, u64 start)
 	KUNIT_FAIL_AND_ABORT(test, "no device at %#llx", start);
 }
 
+/**
+ * mhp_must_take_pages() - take pages out of the page allocator, or end the case
+ * @test: the case
+ * @pfn: the first
+ * @end: the first behind them
+ * @gfp: for alloc_contig_range()
+ *
+ * Some may be in somebody's hands for a moment.
+ */
+void mhp_must_take_pages(struct kunit *test, unsigned long pfn, unsigned long end, gfp_t gfp)
+{
+	int ret, try;
+
+	for (try = 0; try < 50; try++) {
+		ret = alloc_contig_range(pfn, end, MIGRATE_MOVABLE, gfp);
+		if (ret != -EBUSY)
+			break;
+		msleep(20);
+	}
+	KUNIT_ASSERT_EQ_MSG(test, ret, 0, "pages %#lx to %#lx", pfn, end - 1);
+}
+
 struct leftover {
 	u64 start;
 	u64 size;
@@ -1094,8 +1130,8 @@ void mhp_fixture_exit(struct kunit *test)
 kunit_test_suites(&mhp_stock_suite);
 
 #ifdef CONFIG_MHP_SUBSECTION
-kunit_test_suites(&mhp_subsection_suite, &mhp_range_suite, &mhp_extent_suite,
-		  &mhp_online_suite, &mhp_memmap_suite, &mhp_zone_device_suite,
+kunit_test_suites(&mhp_subsection_suite, &mhp_edge_suite, &mhp_range_suite,
+		  &mhp_extent_suite, &mhp_online_suite, &mhp_memmap_suite, &mhp_zone_device_suite,
 		  &mhp_unwind_suite, &mhp_race_suite);
 MODULE_IMPORT_NS(MHP_DEBUG);
 #endif

@@ -12,6 +12,7 @@
 
 #include <kunit/test.h>
 #include <linux/bitmap.h>
+#include <linux/gfp_types.h>
 #include <linux/memory.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mmzone.h>
@@ -30,8 +31,6 @@
  * @present: pages
  * @early: pages present since boot
  * @managed: pages
- * @isolated: pageblocks that the page allocator must not use
- * @contiguous: whether it is taken for one without holes
  */
 struct mhp_zone_snapshot {
 	unsigned long start_pfn;
@@ -39,13 +38,12 @@ struct mhp_zone_snapshot {
 	unsigned long present;
 	unsigned long early;
 	unsigned long managed;
-	unsigned int isolated;
-	unsigned int contiguous;
 };
 
 /**
  * struct mhp_snapshot - what memory hotplug must leave as it found it
  * @zones: of each node
+ * @isolated: of each zone, pageblocks that the page allocator must not use
  * @node_present: pages of each node
  * @totalram: pages
  * @ram_bytes: System RAM in the resource tree
@@ -54,6 +52,7 @@ struct mhp_zone_snapshot {
  * @sections: present sections of the spare memory
  * @valid: sub-sections of it and of its edge that have a memmap
  * @in_use: of these, online
+ * @edges: of these, which begin something else than the one before them holds
  * @mapped: of these, in the direct map
  * @memmap: of these, those whose struct pages are mapped, valid or not
  * @blocks: its memory blocks that sysfs shows
@@ -61,6 +60,7 @@ struct mhp_zone_snapshot {
  */
 struct mhp_snapshot {
 	struct mhp_zone_snapshot zones[MHP_KUNIT_NODES][MAX_NR_ZONES];
+	unsigned int isolated[MHP_KUNIT_NODES][MAX_NR_ZONES];
 	unsigned long node_present[MHP_KUNIT_NODES];
 	unsigned long totalram;
 	u64 ram_bytes;
@@ -69,6 +69,7 @@ struct mhp_snapshot {
 	unsigned long sections;
 	DECLARE_BITMAP(valid, MHP_KUNIT_SUBSECTIONS);
 	DECLARE_BITMAP(in_use, MHP_KUNIT_SUBSECTIONS);
+	DECLARE_BITMAP(edges, MHP_KUNIT_SUBSECTIONS);
 	DECLARE_BITMAP(mapped, MHP_KUNIT_SUBSECTIONS);
 	DECLARE_BITMAP(memmap, MHP_KUNIT_SUBSECTIONS);
 	DECLARE_BITMAP(blocks, MHP_KUNIT_BLOCKS);
@@ -140,10 +141,12 @@ const struct mhp_call *mhp_get_call(unsigned int i);
 unsigned int mhp_count_calls(unsigned long action);
 void mhp_withhold(struct kunit *test);
 void mhp_unwithhold(void);
+void mhp_must_take_pages(struct kunit *test, unsigned long pfn, unsigned long end, gfp_t gfp);
 char *mhp_read_sysfs(struct kunit *test, const char *path);
 
 extern struct kunit_suite mhp_stock_suite;
 extern struct kunit_suite mhp_subsection_suite;
+extern struct kunit_suite mhp_edge_suite;
 extern struct kunit_suite mhp_range_suite;
 extern struct kunit_suite mhp_extent_suite;
 extern struct kunit_suite mhp_online_suite;

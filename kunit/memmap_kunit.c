@@ -399,8 +399,8 @@ static void mhp_memmap_kernel_zone(struct kunit *test)
 	mhp_take_snapshot(test, &now);
 	KUNIT_EXPECT_EQ(test, now.zones[0][ZONE_NORMAL].present,
 			added.zones[0][ZONE_NORMAL].present + PHYS_PFN(place->size));
-	KUNIT_EXPECT_EQ(test, now.zones[0][ZONE_NORMAL].isolated,
-			added.zones[0][ZONE_NORMAL].isolated);
+	KUNIT_EXPECT_EQ(test, now.isolated[0][ZONE_NORMAL],
+			added.isolated[0][ZONE_NORMAL]);
 	for (at = start; at < start + place->size; at += size) {
 		KUNIT_ASSERT_TRUE(test, get_extent(at, &ext, &altmap));
 		size = PFN_PHYS((u64)ext.nr_pages);

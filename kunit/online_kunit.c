@@ -101,9 +101,28 @@ static enum kind kind_of(struct kunit *test, const struct layout_param *layout, 
 	return HOLE;
 }
 
+/*
+ * What the pages of a section are linked to that is there since boot, or NULL for one that
+ * is not: node and zone of each page, whether or not it is memory
+ */
+static u16 *copy_links(struct kunit *test, const struct layout_param *layout)
+{
+	unsigned long start = SECTION_ALIGN_DOWN(PHYS_PFN(layout_start(test, layout))), i;
+	u16 *links;
+
+	if (!layout->edge)
+		return NULL;
+	links = kunit_kmalloc_array(test, PAGES_PER_SECTION, sizeof(*links), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, links);
+	for (i = 0; i < PAGES_PER_SECTION; i++)
+		links[i] = page_to_nid(pfn_to_page(start + i)) * MAX_NR_ZONES +
+			   page_zonenum(pfn_to_page(start + i));
+	return links;
+}
+
 /* Expect what the layout says, pfn by pfn, from the start of the section to its end. */
 static void expect_layout(struct kunit *test, const struct layout_param *layout,
-			  struct zone *boot_zone, const char *when)
+			  struct zone *boot_zone, const u16 *links, const char *when)
 {
 	unsigned long start = SECTION_ALIGN_DOWN(PHYS_PFN(layout_start(test, layout)));
 	struct zone *movable = &NODE_DATA(0)->node_zones[ZONE_MOVABLE];
@@ -127,9 +146,9 @@ static void expect_layout(struct kunit *test, const struct layout_param *layout,
 		else if (kind == DEVICE)
 			zones += page_zone(page) != device;
 		else if (kind == HOLE)
-			/* Boot may link it to the next node; the zone is alike. */
 			holes += PagePoisoned(page) || !PageReserved(page) ||
-				 page_zonenum(page) != zone_idx(boot_zone);
+				 page_to_nid(page) * MAX_NR_ZONES + page_zonenum(page) !=
+				 links[pfn - start];
 	}
 	KUNIT_EXPECT_EQ_MSG(test, offline, 0UL, "%s: wrong answers of pfn_to_online_page()", when);
 	KUNIT_EXPECT_EQ_MSG(test, valid, 0UL, "%s: wrong answers of pfn_valid()", when);
@@ -153,9 +172,10 @@ static void mhp_online_every_pfn(struct kunit *test)
 {
 	const struct layout_param *layout = test->param_value;
 	struct zone *boot_zone = boot_zone_of(test, layout);
+	const u16 *links = copy_links(test, layout);
 
 	make_layout(test, layout);
-	expect_layout(test, layout, boot_zone, "with all parts");
+	expect_layout(test, layout, boot_zone, links, "with all parts");
 }
 
 /* I4: parts of a mixed section go one by one, and those that stay do not change. */
@@ -163,6 +183,7 @@ static void mhp_online_every_pfn_going(struct kunit *test)
 {
 	const struct layout_param *layout = test->param_value;
 	struct zone *boot_zone = boot_zone_of(test, layout);
+	const u16 *links = copy_links(test, layout);
 	struct layout_param left = *layout;
 	struct part *parts;
 	unsigned int i, j, odd;
@@ -187,7 +208,7 @@ static void mhp_online_every_pfn_going(struct kunit *test)
 				mhp_must_remove(test, at, parts[i].size);
 			parts[i].kind = HOLE;
 			snprintf(when, sizeof(when), "part %u gone", i);
-			expect_layout(test, &left, boot_zone, when);
+			expect_layout(test, &left, boot_zone, links, when);
 		}
 	}
 }
@@ -197,6 +218,7 @@ static void mhp_online_edge_round_trip(struct kunit *test)
 {
 	const struct layout_param all_hole = { .edge = true };
 	struct zone *boot_zone = boot_zone_of(test, &all_hole);
+	const u16 *links = copy_links(test, &all_hole);
 	u64 start = mhp_edge_start(test), size = mhp_edge_size(test) + SZ_4M;
 	const struct zone *movable = &NODE_DATA(0)->node_zones[ZONE_MOVABLE];
 	struct mhp_snapshot before, added;
@@ -218,7 +240,31 @@ static void mhp_online_edge_round_trip(struct kunit *test)
 	mhp_expect_snapshot(test, &added, "offline again");
 	KUNIT_ASSERT_EQ(test, remove_memory(start, size), 0);
 	mhp_expect_snapshot(test, &before, "removed");
-	expect_layout(test, &all_hole, boot_zone, "removed");
+	expect_layout(test, &all_hole, boot_zone, links, "removed");
+}
+
+/*
+ * I5: a hole gets back what it was linked to, and not what is online next to it, if anything
+ * is: boot memory of the section does not look online meanwhile.
+ */
+static void mhp_online_edge_nothing_online(struct kunit *test)
+{
+	const struct layout_param all_hole = { .edge = true };
+	struct zone *boot_zone = boot_zone_of(test, &all_hole);
+	const u16 *links = copy_links(test, &all_hole);
+	u64 start = mhp_edge_start(test);
+	DECLARE_BITMAP(online, SUBSECTIONS_PER_SECTION);
+	unsigned long *map;
+	int ret;
+
+	mhp_must_add(test, 0, start, SZ_4M, MHP_NONE);
+	map = __pfn_to_section(PHYS_PFN(start))->usage->online_map;
+	bitmap_copy(online, map, SUBSECTIONS_PER_SECTION);
+	bitmap_zero(map, SUBSECTIONS_PER_SECTION);
+	ret = remove_memory(start, SZ_4M);
+	bitmap_copy(map, online, SUBSECTIONS_PER_SECTION);
+	KUNIT_EXPECT_EQ(test, ret, 0);
+	expect_layout(test, &all_hole, boot_zone, links, "removed");
 }
 
 /* I4 R6: boot memory of a block does not go offline with what was added to it. */
@@ -319,23 +365,9 @@ static unsigned long count_straddlers(unsigned long pfn)
 	return nr;
 }
 
-/* Pages of a range out of the page allocator; some may be in somebody's hands for a moment. */
-static void take_pages_as(struct kunit *test, unsigned long pfn, unsigned long end, gfp_t gfp)
-{
-	int ret, try;
-
-	for (try = 0; try < 50; try++) {
-		ret = alloc_contig_range(pfn, end, MIGRATE_MOVABLE, gfp);
-		if (ret != -EBUSY)
-			break;
-		msleep(20);
-	}
-	KUNIT_ASSERT_EQ_MSG(test, ret, 0, "pages %#lx to %#lx", pfn, end - 1);
-}
-
 static void take_pages(struct kunit *test, unsigned long pfn, unsigned long end)
 {
-	take_pages_as(test, pfn, end, GFP_KERNEL);
+	mhp_must_take_pages(test, pfn, end, GFP_KERNEL);
 }
 
 /* Free pages of a range that was allocated page by page, as pages of one order. */
@@ -463,7 +495,7 @@ static void mhp_online_shared_page(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, mhp_online(start + i * SZ_2M, SZ_2M,
 						 MMOP_ONLINE_MOVABLE), 0);
 	}
-	take_pages_as(test, pfn, pfn + 2 * half, GFP_KERNEL | __GFP_COMP);
+	mhp_must_take_pages(test, pfn, pfn + 2 * half, GFP_KERNEL | __GFP_COMP);
 	page = pfn_to_page(pfn);
 	KUNIT_EXPECT_EQ(test, compound_order(page), order);
 	mhp_take_snapshot(test, &before);
@@ -518,8 +550,8 @@ static void mhp_online_isolated_apart(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, PageBuddy(pfn_to_page(mid)));
 	undo_isolate(start, SZ_2M);
 	undo_isolate(start + SZ_2M, SZ_2M);
-	/* Nobody has them isolated, and they are one. */
-	KUNIT_EXPECT_EQ(test, count_straddlers(mid), 1UL);
+	/* Nobody has them isolated, and they are two still. */
+	KUNIT_EXPECT_EQ(test, count_straddlers(mid), 0UL);
 }
 
 /* I1: a range with a hole is not isolated, nor any part of it. */
@@ -761,6 +793,7 @@ static struct kunit_case mhp_online_cases[] = {
 	KUNIT_CASE_PARAM(mhp_online_every_pfn, layout_gen_params),
 	KUNIT_CASE_PARAM(mhp_online_every_pfn_going, layout_gen_params),
 	KUNIT_CASE(mhp_online_edge_round_trip),
+	KUNIT_CASE(mhp_online_edge_nothing_online),
 	KUNIT_CASE(mhp_online_edge_boot_stays),
 	KUNIT_CASE_PARAM(mhp_online_no_merge, bait_gen_params),
 	KUNIT_CASE(mhp_online_frees_own_pages),

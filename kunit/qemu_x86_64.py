@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # For kunit.py --qemu_config: a PC with two nodes. The second GiB of the first node is
-# reserved, and the suites plug it; and the 64 MiB before, which share a section with
-# boot memory. (Not hidden by mem=: what lies beyond that cannot be added before the
-# system runs, and suites that are built in run before.)
+# reserved, and the suites plug it; and the 66 MiB before, which share a section with
+# boot memory, and an area of the largest pages, too. (Not hidden by mem=: what lies
+# beyond that cannot be added before the system runs, and suites that are built in run
+# before.)
 # pylint: disable=import-error
 from ..qemu_config import QemuArchParams
 
@@ -17,7 +18,7 @@ CONFIG_X86_64_ACPI_NUMA=y
 CONFIG_PCI=y''',
                            qemu_arch='x86_64',
                            kernel_path='arch/x86/boot/bzImage',
-                           kernel_command_line='console=ttyS0 nokaslr memmap=1088M$0x3c000000 '
+                           kernel_command_line='console=ttyS0 nokaslr memmap=1090M$0x3be00000 '
                            'mhp_kunit.spare_start=0x40000000 '
                            'memory_hotplug.memmap_on_memory=1 '
                            'memory_hotplug.subsection=1 page_owner=on '

@@ -299,64 +299,6 @@ static void mhp_range_zone_span_mixed(struct kunit *test)
 	mhp_expect_online(test, spare + SZ_16M, SZ_2M, 0, ZONE_NORMAL);
 }
 
-/* Granules of a zone by their number, and whether it is contiguous then */
-static const struct {
-	int nr;
-	bool online;
-	bool contiguous;
-} contiguous_steps[] = {
-	{ 4, true, true },
-	{ 5, true, true },
-	{ 3, true, true },
-	{ 8, true, false },
-	{ 6, true, false },
-	{ 7, true, true },
-	{ 8, false, true },
-	{ 5, false, false },
-	{ 5, true, true },
-	{ 3, false, true },
-	{ 4, false, true },
-	{ 6, false, false },
-	{ 7, false, true },
-	{ 5, false, true },
-};
-
-/* I1 I5: a zone with a hole is not contiguous, and one that has none any more is. */
-static void zone_contiguous(struct kunit *test, mhp_t flags)
-{
-	struct zone *zone = &NODE_DATA(0)->node_zones[ZONE_MOVABLE];
-	u64 spare = mhp_spare_start(test), at;
-	int i, ret;
-
-	KUNIT_ASSERT_EQ(test, zone->spanned_pages, 0UL);
-	for (i = 3; i <= 8; i++)
-		mhp_must_add(test, 0, spare + i * SZ_2M, SZ_2M, flags);
-	for (i = 0; i < ARRAY_SIZE(contiguous_steps); i++) {
-		at = spare + contiguous_steps[i].nr * SZ_2M;
-		ret = contiguous_steps[i].online ? mhp_online(at, SZ_2M, MMOP_ONLINE_MOVABLE) :
-						   mhp_offline(at, SZ_2M);
-		KUNIT_ASSERT_EQ(test, ret, 0);
-		if (zone->spanned_pages)
-			KUNIT_EXPECT_EQ_MSG(test, zone->contiguous,
-					    contiguous_steps[i].contiguous, "step %d", i);
-	}
-	KUNIT_EXPECT_EQ(test, zone->spanned_pages, 0UL);
-}
-
-/* I1: who reads a contiguous zone does not look for holes. */
-static void mhp_range_zone_contiguous(struct kunit *test)
-{
-	zone_contiguous(test, MHP_NONE);
-}
-
-/* I1 I8: the same where the memory hosts its memmap, which the zone gets first. */
-static void mhp_range_zone_contiguous_self_hosted(struct kunit *test)
-{
-	if (!mhp_supports_memmap_on_memory())
-		kunit_skip(test, "memory_hotplug.memmap_on_memory is off");
-	zone_contiguous(test, MHP_MEMMAP_ON_MEMORY);
-}
-
 /*
  * Memory that is offline, by the direct map: KASAN has no shadow of it, so that who
  * writes there must not be instrumented.
@@ -528,8 +470,6 @@ static struct kunit_case mhp_range_cases[] = {
 	KUNIT_CASE(mhp_range_bad_node),
 	KUNIT_CASE_PARAM(mhp_range_zone_span, span_gen_params),
 	KUNIT_CASE(mhp_range_zone_span_mixed),
-	KUNIT_CASE(mhp_range_zone_contiguous),
-	KUNIT_CASE(mhp_range_zone_contiguous_self_hosted),
 	KUNIT_CASE_SLOW(mhp_range_large_leaf),
 	KUNIT_CASE_PARAM(mhp_range_direct_map, range_gen_params),
 #if defined(CONFIG_X86_64) && !defined(MODULE)

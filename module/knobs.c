@@ -98,25 +98,34 @@ static int read_claim(struct mhp_request *req, struct claim *claim)
 }
 
 /* Memory of that name may be of boot, a DIMM, or the probe file. */
-static const char *owner_of(struct mhp_request *req, const struct claim *claim)
+static const char *system_ram_owner(const struct mhp_extent *ext)
 {
-	struct mhp_extent ext;
-	bool found;
-
-	if (!claim->busy)
-		return claim->name;
-	if (strcmp(claim->ram, "System RAM"))
-		return claim->ram;
-	mhp_lock();
-	found = mhp_find_extent(req->start, req->size, &ext);
-	mhp_unlock();
-	if (found && ext.early)
+	if (ext && ext->early)
 		return "boot memory";
-	if (found && (ext.mgid >= 0 ||
-		      mhp_block_has(div64_u64(ext.start, memory_block_size_bytes()),
-				    "firmware_node")))
+	if (ext && (ext->mgid >= 0 ||
+		    mhp_block_has(div64_u64(ext->start, memory_block_size_bytes()),
+				  "firmware_node")))
 		return "an ACPI memory device";
 	return "System RAM that no driver claims, as of ACPI or the probe file";
+}
+
+/* Refuse with @err, for the range is somebody else's; say whose. */
+static int owner_err(struct mhp_request *req, int err, const struct claim *claim)
+{
+	const char *owner = claim->busy ? claim->ram : claim->name;
+	struct mhp_extent ext;
+	bool found;
+	int ret;
+
+	if (claim->busy && !strcmp(owner, "System RAM")) {
+		ret = mhp_lock();
+		if (ret)
+			return ret;
+		found = mhp_find_extent(req->start, req->size, &ext);
+		mhp_unlock();
+		owner = system_ram_owner(found ? &ext : NULL);
+	}
+	return request_err(req, err, "the range belongs to %s", owner);
 }
 
 /* Only what a knob has added may be removed by one. */
@@ -128,8 +137,7 @@ static int check_owner(struct mhp_request *req)
 	if (ret)
 		return ret;
 	if (claim.busy)
-		return request_err(req, -EBUSY, "the range belongs to %s",
-				   owner_of(req, &claim));
+		return owner_err(req, -EBUSY, &claim);
 	if (!claim.ours)
 		return request_err(req, -ENOENT, "no System RAM in the range");
 	if (claim.ours != req->size)
@@ -190,9 +198,10 @@ static int read_coverage(struct mhp_request *req, struct coverage *cover)
 static int check_coverage(struct mhp_request *req)
 {
 	struct coverage cover;
-	int ret;
+	int ret = mhp_lock();
 
-	mhp_lock();
+	if (ret)
+		return ret;
 	ret = read_coverage(req, &cover);
 	mhp_unlock();
 	return ret;
@@ -205,9 +214,10 @@ static int check_coverage(struct mhp_request *req)
 static int change_range(struct mhp_request *req, bool online, enum mmop type)
 {
 	struct coverage cover;
-	int ret;
+	int ret = lock_device_hotplug_killable();
 
-	lock_device_hotplug();
+	if (ret)
+		return ret;
 	ret = read_coverage(req, &cover);
 	if (!ret && cover.online == (online ? req->size : 0))
 		ret = request_err(req, -EALREADY, "all of the range is %s already",
@@ -223,9 +233,10 @@ static int change_range(struct mhp_request *req, bool online, enum mmop type)
 static int apply_online_type(struct mhp_request *req)
 {
 	struct coverage cover;
-	int ret;
+	int ret = lock_device_hotplug_killable();
 
-	lock_device_hotplug();
+	if (ret)
+		return ret;
 	ret = read_coverage(req, &cover);
 	if (!ret && cover.online)
 		ret = offline_memory_extents(req->start, req->size);
@@ -291,9 +302,7 @@ static int check_free(struct mhp_request *req)
 	if (claim.ours)
 		return request_err(req, -EEXIST, "a knob has added memory there already");
 	if (claim.name[0])
-		return request_err(req, claim.busy ? -EEXIST : -EBUSY,
-				   "the range belongs to %s",
-				   owner_of(req, &claim));
+		return owner_err(req, claim.busy ? -EEXIST : -EBUSY, &claim);
 	return 0;
 }
 
@@ -324,12 +333,26 @@ static int check_memory(struct mhp_request *req)
 	return ret;
 }
 
+/*
+ * What adds and removes memory takes the lock of hotplug by itself, and cannot be
+ * killed while it waits. Wait here first; then there is hardly anybody to wait for.
+ */
+static int wait_for_hotplug(void)
+{
+	int ret = mhp_lock();
+
+	if (!ret)
+		mhp_unlock();
+	return ret;
+}
+
 /**
  * mhp_add() - add a range of System RAM
  * @req: the request
  *
  * Context: Process context.
- * Return: 0, or -errno with the reason in @req, and nothing was added
+ * Return: 0, or -errno with the reason in @req, and nothing was added, unless the
+ * reason says otherwise
  */
 int mhp_add(struct mhp_request *req)
 {
@@ -360,12 +383,18 @@ int mhp_add(struct mhp_request *req)
 	}
 	if (nid == NUMA_NO_NODE)
 		nid = memory_add_physaddr_to_nid(req->start);
+	ret = wait_for_hotplug();
+	if (ret)
+		return ret;
 	ret = add_memory_driver_managed(nid, req->start, req->size,
 					resource_name, flags);
 	if (ret || !(req->keys & MHP_KEY_ONLINE))
 		return ret;
 
 	ret = apply_online_type(req);
+	/* To remove it again might take long, and cannot be killed. */
+	if (ret == -EINTR)
+		return request_err(req, ret, "killed after the memory was added; its state is by the default policy");
 	if (ret) {
 		request_err(req, ret, "the memory was added, but did not change its state; it was removed again");
 		undo = offline_and_remove_memory(req->start, req->size);
@@ -382,7 +411,8 @@ int mhp_add(struct mhp_request *req)
  * @req: the request
  *
  * Nobody else may remove what a knob has added, and knobs are turned one at a time:
- * what check_owner() has found holds on.
+ * what check_owner() has found holds on. check_coverage() waits as wait_for_hotplug()
+ * does.
  *
  * Context: Process context.
  * Return: 0, or -errno with the reason in @req

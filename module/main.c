@@ -52,6 +52,8 @@ static void set_last_error(struct mhp_request *req, int err, char *text)
 		strscpy(last_error.reason, req->reason);
 	else if (err == -ENOMEM)
 		strscpy(last_error.reason, "out of memory");
+	else if (err == -EINTR)
+		strscpy(last_error.reason, "the writer was killed");
 	else
 		strscpy(last_error.reason,
 			"refused by memory hotplug, see the kernel's log");

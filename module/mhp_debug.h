@@ -179,7 +179,7 @@ int mhp_parse(struct mhp_request *req, const struct mhp_knob *knob, char *text);
 /* state.c */
 int mhp_state_init(void);
 void mhp_state_exit(void);
-void mhp_lock(void);
+int __must_check mhp_lock(void);
 void mhp_unlock(void);
 u64 mhp_granularity(void);
 struct page *mhp_online_page(unsigned long pfn);

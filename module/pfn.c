@@ -85,7 +85,8 @@ static void show_memmap(struct seq_file *m, unsigned long pfn)
  * @v: not used
  *
  * Context: Process context.
- * Return: 0, -ENODATA if no page was asked for, or -ENOMEM
+ * Return: 0, -ENODATA if no page was asked for, -ENOMEM, or -EINTR if the reader is
+ * killed
  */
 int mhp_pfn_show(struct seq_file *m, void *v)
 {
@@ -93,6 +94,7 @@ int mhp_pfn_show(struct seq_file *m, void *v)
 	const unsigned long nr = pfn_to_section_nr(pfn);
 	struct mhp_section *sec;
 	unsigned int idx;
+	int ret;
 
 	if (pfn == ULONG_MAX)
 		return -ENODATA;
@@ -100,7 +102,9 @@ int mhp_pfn_show(struct seq_file *m, void *v)
 	if (!sec)
 		return -ENOMEM;
 
-	mhp_lock();
+	ret = mhp_lock();
+	if (ret)
+		goto free;
 	mhp_read_section(nr, sec);
 	idx = subsection_map_index(pfn);
 	seq_printf(m, "pfn=%#lx\nphys=%#llx\nsection=%lu\nsubsection=%u\npresent=%d\nvalid=%d\n",
@@ -112,6 +116,7 @@ int mhp_pfn_show(struct seq_file *m, void *v)
 		   mhp_memmap_name(mhp_memmap_kind(sec, idx)) : "none");
 	show_memmap(m, pfn);
 	mhp_unlock();
+free:
 	kfree(sec);
-	return 0;
+	return ret;
 }

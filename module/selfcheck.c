@@ -407,7 +407,9 @@ int mhp_selfcheck(struct mhp_request *req)
 	if (!check->present)
 		goto free;
 
-	mhp_lock();
+	ret = mhp_lock();
+	if (ret)
+		goto free;
 	ret = check_all(check);
 	mhp_unlock();
 	if (!ret && req->nr_violations)

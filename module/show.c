@@ -37,8 +37,10 @@ int mhp_granularity_show(struct seq_file *m, void *v)
 static void *section_start(struct seq_file *m, loff_t *pos)
 {
 	struct mhp_iter *iter = m->private;
+	int ret = mhp_lock();
 
-	mhp_lock();
+	if (ret)
+		return ERR_PTR(ret);
 	if (!*pos) {
 		iter->end = 0;
 		return SEQ_START_TOKEN;
@@ -61,9 +63,11 @@ static void *section_next(struct seq_file *m, void *v, loff_t *pos)
 		iter : NULL;
 }
 
+/* Also called if the start has failed */
 static void section_stop(struct seq_file *m, void *v)
 {
-	mhp_unlock();
+	if (!IS_ERR(v))
+		mhp_unlock();
 }
 
 /* A bitmap as one hexadecimal number; the lowest bit is the lowest address. */
@@ -178,8 +182,9 @@ static void *find_block(struct mhp_iter *iter, unsigned long id, loff_t *pos)
 
 static void *block_start(struct seq_file *m, loff_t *pos)
 {
-	mhp_lock();
-	return find_block(m->private, *pos, pos);
+	int ret = mhp_lock();
+
+	return ret ? ERR_PTR(ret) : find_block(m->private, *pos, pos);
 }
 
 static void *block_next(struct seq_file *m, void *v, loff_t *pos)
@@ -404,8 +409,9 @@ int mhp_memmap_show(struct seq_file *m, void *v)
 
 	sec = kmalloc(sizeof(*sec), GFP_KERNEL);
 	t.bytes = kvcalloc(nr_node_ids + 1, sizeof(*t.bytes), GFP_KERNEL);
-	if (sec && t.bytes) {
-		mhp_lock();
+	if (sec && t.bytes)
+		ret = mhp_lock();
+	if (!ret) {
 		ret = count_all(&t, sec);
 		mhp_unlock();
 	}

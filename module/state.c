@@ -36,18 +36,25 @@ void mhp_state_exit(void)
  * known to go offline, so that its memmap and the page tables of that can be
  * read; see mhp_memmap_is_stable(). Sections are read under RCU.
  *
+ * Who takes memory offline that is in use has the lock for as long as that takes.
+ *
  * Context: Process context. May sleep.
+ * Return: 0, or -EINTR if the task was killed while it waited
  */
-void mhp_lock(void)
+int mhp_lock(void)
 {
-	lock_device_hotplug();
-	get_online_mems();
+	int ret = lock_device_hotplug_killable();
+
+	/* Only those who have the first lock have the second one for long. */
+	if (!ret)
+		get_online_mems();
+	return ret;
 }
 
 /**
  * mhp_unlock() - end what mhp_lock() began
  *
- * Context: Process context, by who called mhp_lock().
+ * Context: Process context, by whom mhp_lock() has returned 0 to.
  */
 void mhp_unlock(void)
 {
@@ -115,9 +122,9 @@ void mhp_state_exit(void)
 	unregister_memory_notifier(&memory_nb);
 }
 
-void mhp_lock(void)
+int mhp_lock(void)
 {
-	down_read(&mhp_memmap_sem);
+	return down_read_killable(&mhp_memmap_sem);
 }
 
 void mhp_unlock(void)

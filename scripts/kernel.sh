@@ -202,6 +202,8 @@ src() {
 fragments() {
 	echo "$top/Kconfig.fragment"
 	echo "$top/Kconfig.$ARCH"
+	! grep -q ARCH_MHP_SUBSECTION_ENABLE "$(src)/arch/${ARCH%_64}/Kconfig" ||
+		echo "$top/Kconfig.series"
 	[ "$FLAVOUR" != debug ] || echo "$top/Kconfig.debug"
 }
 

@@ -17,6 +17,14 @@ name=$(sed -n 's/^obj-.* [:+]= \(.*\)\.o$/\1/p' "$makefile")
 [ -n "$name" ] || die "$src: no module"
 [ -f "$kernel/obj/Module.symvers" ] || die "$(rel "$kernel"): no kernel was built there"
 out=$kernel/$name
+# What the kernel's own Makefile includes is there only while kernel.sh builds.
+bdir=${kernel%/*}
+[ -d "$bdir/tree" ] || bdir=${bdir%/*}
+case ${kernel##*/} in
+stock) source=$bdir/stock-src ;;
+lifetime) source=$bdir/lifetime-src ;;
+*) source=$bdir/tree ;;
+esac
 args=(ARCH=x86_64)
 if grep -q '^CONFIG_ARM64=y' "$kernel/config"; then
 	args=(ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu-)
@@ -28,7 +36,7 @@ flock 9
 for f in "$makefile" "$src"/*.[ch] "$top"/module/{vmemmap,probe}.h; do
 	cmp -s "$f" "$out/${f##*/}" || cp "$f" "$out/"
 done
-make -C "$kernel/obj" "${args[@]}" LOCALVERSION= M="$out" modules >"$out/build.log" 2>&1 || {
+make -C "$kernel/obj" -f "$source/Makefile" "${args[@]}" LOCALVERSION= M="$out" modules >"$out/build.log" 2>&1 || {
 	warn "$name does not build for $(rel "$kernel")"
 	first_error "$out/build.log" >&2
 	exit 1

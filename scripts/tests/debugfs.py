@@ -619,6 +619,60 @@ def debugfs_while_hotplug_runs(t):
         expect_same('after all', snapshot(g), before, ignore=('DirectMap',))
 
 
+# What waits for the lock that memory hotplug holds, and requests that get that far
+WAITING = {
+    'sections': None, 'blocks': None, 'memmap': None, 'map': None, 'pfn': None, 'selfcheck': '1',
+    'add': f'start={h(HIDDEN + 2 * SECTION)} size=2M',
+    'online': f'start={h(HIDDEN + SECTION)} size=2M',
+    'offline': f'start={h(HIDDEN)} size=64M',
+    'remove': f'start={h(HIDDEN + SECTION)} size=2M',
+    'offline_and_remove': f'start={h(HIDDEN + SECTION)} size=2M',
+}
+
+
+@case()
+def debugfs_is_killable(t):
+    """I11: while somebody tries for ever to take memory offline, who reads or writes can be killed."""
+    with t.guest(mem='2G', cmdline='mem=1G', debugfs=True) as g:
+        w = World(g)
+        g.auto_online('online_movable')
+        g.mod_ok(f'add 0 {h(HIDDEN)} {h(64 * MIB)}')
+        knob_ok(g, 'add', f'start={h(HIDDEN + SECTION)} size=2M online=offline')
+        rams = [(HIDDEN, 64 * MIB, 0, 'Movable'), (HIDDEN + SECTION, GRANULE, 0, None)]
+        g.write(f'{MHP}/pfn', f'phys={h(HIDDEN)}')
+        with g.filled(40 * MIB) as verify:
+            g.mod_ok(f'pin {h(HIDDEN)} {h(64 * MIB)}')
+            # By range it ends by itself; by a state file it does not.
+            refused(g, 'offline', WAITING['offline'], 'EBUSY', "see the kernel's log")
+            w.check(rams, 'refused')
+            state = f'{MEMORY}/memory{HIDDEN // SECTION}/state'
+            g.sh(f"bash -c 'printf offline >{state}' >/dev/null 2>&1 & echo $! >/tmp/writer; "
+                 f'until grep -q going {state}; do usleep 50000; done')
+            for name, request in WAITING.items():
+                do = f'cat {name}' if request is None else f"printf %s '{request}' >{name}"
+                out = g.sh(f'cd {MHP}; ( {do} ) >/dev/null & p=$!; sleep 1; '
+                           'read -r a _ </proc/uptime; kill -9 $p; wait $p; s=$?; '
+                           'read -r b _ </proc/uptime; echo $s $a $b')
+                status, before, after = out.split()[-3:]
+                expect(f'{name} waits, and is killed', status, '137')
+                expect_between(f'{name}: seconds until it is gone', float(after) - float(before),
+                               0, 1 * g.slow)
+            for name in ('granularity', 'stats', 'last_error'):
+                check_form(name, g.read(f'{MHP}/{name}'))
+            expect('state', g.read(state).strip(), 'going-offline')
+            g.sh('kill $(cat /tmp/writer); while [ -d /proc/$(cat /tmp/writer) ]; '
+                 'do usleep 50000; done', timeout=10)
+            read_all(g)
+            g.read(f'{MHP}/pfn')
+            selfcheck(g)
+            w.check(rams, 'after the signal')
+            verify()
+            g.mod_ok('unpin')
+        knob_ok(g, 'remove', WAITING['remove'])
+        expect('offline', g.mod(f'offremove {h(HIDDEN)} {h(64 * MIB)}')[0], None)
+        w.check([], 'all gone')
+
+
 VALID = {
     'add': [f'start={h(HIDDEN)} size=2M online=movable', f'start={h(HIDDEN + 4 * MIB)} size=4M',
             f'start={h(HIDDEN + SECTION)} size=130M node=0 memmap=self online=movable'],

@@ -2,6 +2,8 @@
 """Odd memory really used: filled, migrated, compacted, allocated in huge pages,
 and walked by whatever looks at every page."""
 
+import re
+
 from lib import GIB, GRANULE, HUGE, MIB, World, case, expect, expect_between, fail, h
 from sections import HIDDEN, TWO_NODES
 
@@ -261,3 +263,111 @@ def offline_while_walked(t):
         if 'fail' in out or 'successful run completed' not in out:
             fail('stress-ng --verify', 'no failure', out)
         w.check([], 'none left')
+
+
+# --- free pages, reported to the hypervisor meanwhile ------------------------------
+
+def free_pages(g):
+    """{zone: {what: pages}} of node 0, at one moment, and all in agreement."""
+    zones = {}
+    for line in g.mod_ok('free 0'):
+        values = dict(w.split('=') for w in line.split())
+        name = values.pop('zone')
+        zones[name] = {k: int(v) for k, v in values.items()}
+        counts = zones[name]
+        expect(f'free pages of zone {name}, by struct pages and by the counter',
+               [counts['walked'], counts['counted'] + counts['isolated']], [counts['lists']] * 2)
+    return zones
+
+
+def free_by_proc(g):
+    """What /proc says of free pages: [MemFree, by zone [(zone, counter, free lists)]]."""
+    text = g.sh('echo 1 >/proc/sys/vm/stat_refresh; cat /proc/zoneinfo /proc/buddyinfo /proc/meminfo')
+    counted = dict(re.findall(r'^Node 0, zone +(\w+)\n(?:  per-node stats\n(?: {6}.*\n)*)?'
+                              r'  pages free +(\d+)', text, re.M))
+    lists = {}
+    for zone, orders in re.findall(r'^Node 0, zone +(\w+) ([ \d]+)$', text, re.M):
+        lists[zone] = sum(int(n) << order for order, n in enumerate(orders.split()))
+    mem_free = int(re.search(r'MemFree: +(\d+)', text)[1]) // 4
+    return mem_free, {z: int(n) for z, n in counted.items() if z in lists}, lists
+
+
+def free_pages_agree(g, what):
+    """MemFree, the counter of each zone and its free lists agree to the page."""
+    free_pages(g)
+    seen = []
+    # The files are read one after the other, while others allocate and free.
+    for _ in range(40):
+        total, counted, lists = free_by_proc(g)
+        if counted == lists and total == sum(lists.values()):
+            expect_between(f'{what}: zones', len(lists), 2, 4)
+            return
+        seen.append((total, counted, lists))
+    fail(f'{what}: MemFree, counters and free lists', 'the same', seen[-3:])
+
+
+@case()
+def free_page_reporting(t):
+    """I1: while free pages are reported, DIMMs come and go, and no page is lost or counted twice."""
+    with t.guest(mem='3G', smp=2, args=['-device', 'virtio-balloon-pci,free-page-reporting=on']) as g:
+        w = World(g)
+        order = '/sys/module/page_reporting/parameters/page_reporting_order'
+        expect('order of reporting', g.read(order).strip(), '9')
+        free_pages_agree(g, 'at first')
+        plugs = 0
+        for n, least in enumerate((9, 4, 0)):
+            g.write(order, least)
+            g.sh('setsid stress-ng --vm 1 --vm-bytes 256M --vm-method flip --verify --timeout 600 '
+                 '>/tmp/stress.out 2>&1 & echo $! >/tmp/stress.pid')
+            there = {}
+            for zone in t.random.sample(['Movable', 'Normal', 'Movable', 'Movable'], 4):
+                g.auto_online('online_movable' if zone == 'Movable' else 'online_kernel')
+                name, size = f'd{plugs}', t.random.randrange(1, 140) * GRANULE
+                plugs += 1
+                t.note(f'round {n}: {name} of {size // MIB} MiB {zone}')
+                g.plug(name, size)
+                there[name] = (g.dimm_address(name), size, 0, zone)
+                free_pages_agree(g, f'{name} plugged')
+            g.wait_for('reports from hot-added memory', lambda: free_pages(g)['Movable']['reported'])
+            # What stress-ng has freed is reported again soon.
+            for name in t.random.sample(sorted(there), len(there)):
+                g.sh('sleep 1')
+                t.note(f'round {n}: eject {name}')
+                g.eject(name)
+                del there[name]
+                free_pages_agree(g, f'{name} ejected')
+                w.check(there.values(), f'{name} ejected')
+            g.sh('kill -INT $(cat /tmp/stress.pid); '
+                 'while [ -d /proc/$(cat /tmp/stress.pid) ]; do usleep 50000; done')
+            out = g.read('/tmp/stress.out')
+            if 'fail' in out or 'successful run completed' not in out:
+                fail('stress-ng --verify', 'no failure', out)
+        free_pages_agree(g, 'at last')
+
+
+@case(quick=True, needs='acpi')
+def offline_while_reported(t):
+    """I1: pages at an edge, away for a report while one side goes offline, come back where they were."""
+    sizes = {'one': 134 * MIB, 'two': 256 * MIB}
+    with t.guest(mem='3G') as g:
+        w = World(g)
+        g.auto_online('online_kernel')
+        for gone in sizes:
+            rams = {}
+            for name, size in sizes.items():
+                g.plug(name, size)
+                rams[name] = (g.dimm_address(name), size, 0, 'Normal')
+            edge = rams['two'][0]
+            g.mod_ok(f'report {h(edge - GRANULE)} {h(2 * GRANULE)} 4000')
+            g.wait_for('a report of pages at the edge', lambda: g.mod_values(
+                'reporting')['asleep'] == '1', 60)
+            free_pages_agree(g, 'while they are away')
+            g.eject(gone)
+            free_pages_agree(g, f'{gone} ejected')
+            g.mod_ok('unreport')
+            del rams[gone]
+            w.check(rams.values(), f'{gone} ejected')
+            free_pages_agree(g, 'nobody reports')
+            for name in rams:
+                g.eject(name)
+            w.check([], 'both ejected')

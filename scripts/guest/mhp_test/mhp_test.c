@@ -38,7 +38,7 @@
  *                                 buddy=N count=<sum of their reference counts>
  *   node NID                      node_start= node_present= node_spanned= and for
  *                                 each populated or spanned zone: zone=NAME start=
- *                                 spanned= present= early= managed= contiguous=
+ *                                 spanned= present= early= managed=
  *
  * Using memory:
  *   fill START SIZE buddy REF ORDER
@@ -56,10 +56,29 @@
  *   take START SIZE               allocate exactly these pages and keep them: they
  *                                 can neither be migrated nor go offline
  *   give START SIZE               free what one take has taken
+ *   hoard NID START SIZE          allocate all free pages of the largest order and of
+ *                                 those below it, to that of a granule, none of
+ *                                 them compound, and keep those that have a page
+ *                                 in the range: for each page=0x... order=N
+ *   unhoard                       free what is kept
+ *   pin START SIZE                take a reference to the first page of the range
+ *                                 that is on an LRU list: it looks as if it could
+ *                                 be moved, and cannot: page=0x...
+ *   unpin                         drop all these references
  *   device START SIZE [RESERVE FREE]
  *                                 memremap_pages() as MEMORY_DEVICE_GENERIC, with
  *                                 an altmap of FREE pages behind RESERVE others
  *   undevice START                memunmap_pages()
+ *   report START SIZE MS          have free pages reported, and do nothing but take
+ *                                 so many ms for a report with a page of the range
+ *   reporting                     asleep=1 while one takes its time, reports=N that
+ *                                 did
+ *   unreport                      end that
+ *   free NID                      what is free, in pages, for each populated zone:
+ *                                 zone=NAME counted=<by the counter> lists=<by the
+ *                                 length of free lists> isolated=<of these, not
+ *                                 counted> walked=<by all struct pages>
+ *                                 reported=<of these, reported>
  *
  * Failure:
  *   corrupt WHAT START            turn around a bit of what belongs to the page;
@@ -68,8 +87,10 @@
  *                                 mark), zone (of the page), count (the zone's
  *                                 present pages), memmap (where the page table
  *                                 says that its memmap is)
- *   veto START ERRNO              refuse, as a memory notifier, that memory that
- *                                 includes START goes online or offline; 0 ends it
+ *   veto START ERRNO [PIN SIZE]   refuse, as a memory notifier, that memory that
+ *                                 includes START goes online or offline; 0 ends it.
+ *                                 Before that, pin a page of another range, as
+ *                                 soon as there is one
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -89,11 +110,14 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/notifier.h>
+#include <linux/page_reporting.h>
+#include <linux/scatterlist.h>
 #include <linux/seq_buf.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
+#include <linux/vmstat.h>
 
 #include "vmemmap.h"
 
@@ -123,6 +147,7 @@ struct mhp_test_range {
 static DEFINE_MUTEX(mhp_test_lock);
 static LIST_HEAD(taken_ranges);
 static LIST_HEAD(device_ranges);
+static LIST_HEAD(hoarded_pages);
 static char *result_buf;
 static size_t result_len;
 static struct dentry *mhp_test_dir;
@@ -130,6 +155,16 @@ static struct dentry *mhp_test_dir;
 /* What do_veto() was told; read by the notifier without the lock. */
 static unsigned long veto_pfn;
 static int veto_errno;
+static u64 veto_pin, veto_pin_size;
+
+/* Pages that "pin" and the notifier hold, 0 for none. Written with cmpxchg(). */
+static unsigned long pinned_pfns[8];
+
+/* What do_report() was told; reports come without the lock. */
+static u64 report_start, report_size;
+static unsigned int report_ms;
+static bool report_registered, report_asleep;
+static unsigned long nr_reports;
 
 static struct mhp_test_range *find_range(struct list_head *list, u64 start)
 {
@@ -374,11 +409,11 @@ static int do_node(struct mhp_test_cmd *cmd)
 		if (!zone->spanned_pages && !zone->present_pages)
 			continue;
 		seq_buf_printf(&cmd->out,
-			       "zone=%s start=%lu spanned=%lu present=%lu early=%lu managed=%lu contiguous=%d\n",
+			       "zone=%s start=%lu spanned=%lu present=%lu early=%lu managed=%lu\n",
 			       zone->name, zone->zone_start_pfn,
 			       zone->spanned_pages, zone->present_pages,
 			       zone->present_early_pages,
-			       zone_managed_pages(zone), zone->contiguous);
+			       zone_managed_pages(zone));
 	}
 	return 0;
 }
@@ -566,6 +601,215 @@ static int do_give(struct mhp_test_cmd *cmd)
 	return 0;
 }
 
+/*
+ * All that there is, without reclaim, and without making it unmovable. The list begins
+ * with the page that came last: freed in that order, free lists are as before.
+ */
+static void take_all(int nid, unsigned int order, struct list_head *pages)
+{
+	const gfp_t gfp = __GFP_THISNODE | __GFP_MEMALLOC | __GFP_MOVABLE |
+			  __GFP_NOWARN;
+	struct page *page;
+
+	while ((page = alloc_pages_node(nid, gfp, order))) {
+		set_page_private(page, order);
+		list_add(&page->lru, pages);
+		cond_resched();
+	}
+}
+
+static void free_page_of(struct page *page)
+{
+	unsigned int order = page_private(page);
+
+	list_del(&page->lru);
+	set_page_private(page, 0);
+	__free_pages(page, order);
+}
+
+static int do_hoard(struct mhp_test_cmd *cmd)
+{
+	const u64 start = cmd->args[2], end = start + cmd->args[3];
+	int order, least = ilog2(PHYS_PFN(mhp_granule_bytes()));
+	struct page *page, *tmp;
+	LIST_HEAD(pages);
+
+	if (cmd->args[1] >= MAX_NUMNODES || !node_online(cmd->args[1]) ||
+	    !range_is_sane(start, cmd->args[3]))
+		return -EINVAL;
+
+	for (order = MAX_PAGE_ORDER; order >= least; order--)
+		take_all(cmd->args[1], order, &pages);
+	list_for_each_entry_safe(page, tmp, &pages, lru) {
+		u64 phys = page_to_phys(page);
+
+		if (phys < end && phys + (PAGE_SIZE << page_private(page)) > start) {
+			seq_buf_printf(&cmd->out, "page=%#llx order=%lu\n", phys,
+				       page_private(page));
+			list_move(&page->lru, &hoarded_pages);
+		} else {
+			free_page_of(page);
+		}
+	}
+	return 0;
+}
+
+static int do_unhoard(struct mhp_test_cmd *cmd)
+{
+	struct page *page, *tmp;
+
+	list_for_each_entry_safe(page, tmp, &hoarded_pages, lru)
+		free_page_of(page);
+	return 0;
+}
+
+/* The pfn of the page that is pinned now, or 0 */
+static unsigned long pin_first(u64 start, u64 size)
+{
+	unsigned long pfn = PFN_DOWN(start), end = PFN_DOWN(start + size);
+	struct page *page;
+	int i;
+
+	for (; pfn < end; pfn++) {
+		page = pfn_to_online_page(pfn);
+		if (!page || !PageLRU(page) || PageTail(page) ||
+		    !get_page_unless_zero(page))
+			continue;
+		for (i = 0; PageLRU(page) && i < ARRAY_SIZE(pinned_pfns); i++) {
+			if (!cmpxchg(&pinned_pfns[i], 0, pfn))
+				return pfn;
+		}
+		put_page(page);
+	}
+	return 0;
+}
+
+static int do_pin(struct mhp_test_cmd *cmd)
+{
+	unsigned long pfn;
+
+	if (!range_is_sane(cmd->args[1], cmd->args[2]))
+		return -EINVAL;
+	pfn = pin_first(cmd->args[1], cmd->args[2]);
+	if (!pfn)
+		return -ENOENT;
+	seq_buf_printf(&cmd->out, "page=%#llx\n", PFN_PHYS(pfn));
+	return 0;
+}
+
+static int do_unpin(struct mhp_test_cmd *cmd)
+{
+	unsigned long pfn;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(pinned_pfns); i++) {
+		pfn = xchg(&pinned_pfns[i], 0);
+		if (pfn)
+			put_page(pfn_to_page(pfn));
+	}
+	return 0;
+}
+
+static int take_report(struct page_reporting_dev_info *prdev,
+		       struct scatterlist *sgl, unsigned int nents)
+{
+	struct scatterlist *sg;
+	int i;
+
+	for_each_sg(sgl, sg, nents, i) {
+		if (sg_phys(sg) < report_start + report_size &&
+		    sg_phys(sg) + sg->length > report_start) {
+			WRITE_ONCE(report_asleep, true);
+			msleep(report_ms);
+			WRITE_ONCE(report_asleep, false);
+			nr_reports++;
+			break;
+		}
+	}
+	return 0;
+}
+
+static struct page_reporting_dev_info reporter = { .report = take_report };
+
+static int do_report(struct mhp_test_cmd *cmd)
+{
+	int ret;
+
+	if (report_registered)
+		return -EBUSY;
+	if (!range_is_sane(cmd->args[1], cmd->args[2]))
+		return -EINVAL;
+
+	report_start = cmd->args[1];
+	report_size = cmd->args[2];
+	report_ms = cmd->args[3];
+	nr_reports = 0;
+	ret = page_reporting_register(&reporter);
+	report_registered = !ret;
+	return ret;
+}
+
+static int do_reporting(struct mhp_test_cmd *cmd)
+{
+	seq_buf_printf(&cmd->out, "asleep=%d reports=%lu\n",
+		       READ_ONCE(report_asleep), READ_ONCE(nr_reports));
+	return 0;
+}
+
+static int do_unreport(struct mhp_test_cmd *cmd)
+{
+	if (report_registered)
+		page_reporting_unregister(&reporter);
+	report_registered = false;
+	return 0;
+}
+
+/* At one moment: nothing is freed or allocated under the lock. */
+static void count_free(struct mhp_test_cmd *cmd, struct zone *zone)
+{
+	unsigned long lists = 0, isolated = 0, walked = 0, reported = 0;
+	unsigned long flags, counted, pfn, nr;
+	struct list_head *at;
+	struct page *page;
+	int order;
+
+	spin_lock_irqsave(&zone->lock, flags);
+	counted = zone_page_state_snapshot(zone, NR_FREE_PAGES);
+	for (order = 0; order <= MAX_PAGE_ORDER; order++) {
+		lists += zone->free_area[order].nr_free << order;
+		list_for_each(at, &zone->free_area[order].free_list[MIGRATE_ISOLATE])
+			isolated += 1UL << order;
+	}
+	for (pfn = zone->zone_start_pfn; pfn < zone_end_pfn(zone); pfn += nr) {
+		nr = 1;
+		page = pfn_to_online_page(pfn);
+		if (!page || page_zone(page) != zone || !PageBuddy(page))
+			continue;
+		nr = 1UL << page_private(page);
+		walked += nr;
+		reported += PageReported(page) ? nr : 0;
+	}
+	spin_unlock_irqrestore(&zone->lock, flags);
+	seq_buf_printf(&cmd->out,
+		       "zone=%s counted=%lu lists=%lu isolated=%lu walked=%lu reported=%lu\n",
+		       zone->name, counted, lists, isolated, walked, reported);
+}
+
+static int do_free(struct mhp_test_cmd *cmd)
+{
+	struct zone *zone;
+	int i;
+
+	if (cmd->args[1] >= MAX_NUMNODES || !node_online(cmd->args[1]))
+		return -EINVAL;
+	for (i = 0; i < MAX_NR_ZONES; i++) {
+		zone = NODE_DATA(cmd->args[1])->node_zones + i;
+		if (zone->present_pages)
+			count_free(cmd, zone);
+	}
+	return 0;
+}
+
 static int do_device(struct mhp_test_cmd *cmd)
 {
 	struct mhp_test_range *range;
@@ -633,12 +877,19 @@ static int veto_callback(struct notifier_block *nb, unsigned long action,
 			 void *arg)
 {
 	struct memory_notify *mn = arg;
-	int err = READ_ONCE(veto_errno);
+	int err = READ_ONCE(veto_errno), tries;
 
 	if (action != MEM_GOING_ONLINE && action != MEM_GOING_OFFLINE)
 		return NOTIFY_OK;
 	if (READ_ONCE(veto_pfn) - mn->start_pfn >= mn->nr_pages)
 		return NOTIFY_OK;
+	if (veto_pin_size && err) {
+		for (tries = 100; tries; tries--) {
+			if (pin_first(veto_pin, veto_pin_size))
+				break;
+			msleep(100);
+		}
+	}
 	return notifier_from_errno(-err);
 }
 
@@ -648,6 +899,8 @@ static int do_veto(struct mhp_test_cmd *cmd)
 {
 	if (cmd->args[2] > MAX_ERRNO)
 		return -EINVAL;
+	veto_pin = cmd->args[3];
+	veto_pin_size = cmd->args[4];
 	WRITE_ONCE(veto_pfn, PFN_DOWN(cmd->args[1]));
 	WRITE_ONCE(veto_errno, cmd->args[2]);
 	return 0;
@@ -727,9 +980,17 @@ static const struct mhp_test_verb {
 	{ "churn", 3, 5, 0, do_churn },
 	{ "take", 2, 2, 0, do_take },
 	{ "give", 2, 2, 0, do_give },
+	{ "hoard", 3, 3, 0, do_hoard },
+	{ "unhoard", 0, 0, 0, do_unhoard },
+	{ "pin", 2, 2, 0, do_pin },
+	{ "unpin", 0, 0, 0, do_unpin },
+	{ "report", 3, 3, 0, do_report },
+	{ "reporting", 0, 0, 0, do_reporting },
+	{ "unreport", 0, 0, 0, do_unreport },
+	{ "free", 1, 1, 0, do_free },
 	{ "device", 2, 4, 0, do_device },
 	{ "undevice", 1, 1, 0, do_undevice },
-	{ "veto", 2, 2, 0, do_veto },
+	{ "veto", 2, 4, 0, do_veto },
 	{ "corrupt", 2, 2, BIT(1), do_corrupt },
 };
 
@@ -877,6 +1138,9 @@ static void __exit mhp_test_exit(void)
 
 	debugfs_remove_recursive(mhp_test_dir);
 	unregister_memory_notifier(&veto_nb);
+	do_unreport(NULL);
+	do_unhoard(NULL);
+	do_unpin(NULL);
 	list_for_each_entry_safe(range, tmp, &taken_ranges, next)
 		give_range(range);
 	list_for_each_entry_safe(range, tmp, &device_ranges, next)

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Memory with a page that does not move: each operation on it ends, says so, and
+lets go of its locks."""
+
+import contextlib
+import re
+import time
+
+from lib import (GRANULE, MEMORY, MIB, MOD, SECTION, World, case, expect, expect_between,
+                 expect_same, fail, h, snapshot)
+from devices import DAX_SIZE, dax_guest, make_dax, to_system_ram, unbind
+from sections import BLOCK, HIDDEN
+
+LARGEST = 4 * MIB               # the largest page of the page allocator
+PATIENCE = 10                   # of an operation that nobody can stop, in seconds
+
+
+@contextlib.contextmanager
+def seconds(g, what, low, high):
+    """What is done here takes a time between these; longer on a slow kernel."""
+    start = time.monotonic()
+    yield
+    expect_between(f'{g.name}: seconds for {what}', round(time.monotonic() - start, 1),
+                   low, high * g.slow)
+
+
+def others_go_on(g, spare=None):
+    """Nobody has kept a lock: other memory comes and goes at once, and states are told."""
+    with seconds(g, 'another operation', 0, 5):
+        if spare:
+            g.mod_ok(f'add 0 {h(spare)} {h(GRANULE)}')
+            g.mod_ok(f'offremove {h(spare)} {h(GRANULE)}')
+        else:
+            g.plug('other', GRANULE)
+            g.eject('other')
+        # The second takes the lock of hotplug.
+        states = set(g.sh(f'cat {MEMORY}/memory*/state').split())
+        expect('states', states - {'online', 'offline'}, set())
+        expect('blocks', g.read('/sys/kernel/debug/mhp/blocks').startswith('block=0 '), True)
+
+
+def pin(g, start, size):
+    """Hold a page of the range that somebody uses."""
+    page = g.mod_values(f'pin {h(start)} {h(size)}')['page']
+    expect_between('page that is held', int(page, 0), start, start + size - 1)
+
+
+# --- a page at an edge ----------------------------------------------------------
+
+@case(quick=True, needs='acpi')
+def page_at_edge_holds_one_dimm(t):
+    """I1 I11: the largest pages, kept where two DIMMs meet, hold one DIMM and not both."""
+    sizes = {'one': 134 * MIB, 'two': 256 * MIB}
+    with t.guest(mem='3G', maxmem='8G') as g:
+        w = World(g)
+        g.auto_online('online_kernel')
+        for kept, other in (('one', 'two'), ('two', 'one')):
+            rams = {}
+            for name, size in sizes.items():
+                g.plug(name, size)
+                rams[name] = (g.dimm_address(name), size, 0, 'Normal')
+            edge = rams['two'][0]
+            expect('end of the first DIMM', rams['one'][0] + sizes['one'], edge)
+            expect('the edge within a largest page', edge % LARGEST, GRANULE)
+            w.check(rams.values(), 'plugged')
+            # All that is free is taken for a moment; what is kept is next to the edge.
+            side = edge - GRANULE if kept == 'one' else edge
+            expect(f'pages kept of {kept}', g.mod_ok(f'hoard 0 {h(side)} {h(GRANULE)}'),
+                   [f'page={h(side)} order=9'])
+            with seconds(g, f'eject of {kept}', 0, 15):
+                g.eject(kept, gone=False)
+            w.check(rams.values(), f'{kept} refused')
+            with seconds(g, f'eject of {other}', 0, 30):
+                g.eject(other)
+            w.check([rams[kept]], f'{other} ejected')
+            g.mod_ok('unhoard')
+            g.eject(kept)
+            w.check([], 'both ejected')
+
+
+# --- a page that is in use and does not move ----------------------------------------
+
+@case()
+def eject_of_pinned_dimm(t):
+    """I11: a page that does not move keeps a DIMM, and neither its locks nor its neighbour."""
+    with t.guest(mem='2G', debugfs=True) as g:
+        w = World(g)
+        g.auto_online('online_movable')
+        g.plug('one', 134 * MIB)
+        g.plug('two', 256 * MIB)
+        one, two = g.dimm_address('one'), g.dimm_address('two')
+        rams = [(one, 134 * MIB, 0, 'Movable'), (two, 256 * MIB, 0, 'Movable')]
+        with g.filled(370 * MIB) as verify:
+            # In the block that both DIMMs share, each time
+            pin(g, one + SECTION, 6 * MIB)
+            # The kernel tries it twice.
+            with seconds(g, 'eject of the first', PATIENCE, 2 * PATIENCE + 20):
+                g.eject('one', gone=False)
+            w.check(rams, 'the first refused')
+            others_go_on(g)
+            g.mod_ok('unpin')
+            pin(g, two, SECTION - 6 * MIB)
+            g.eject('one')
+            w.check(rams[1:], 'the first ejected')
+            with seconds(g, 'eject of the second', PATIENCE, 2 * PATIENCE + 20):
+                g.eject('two', gone=False)
+            w.check(rams[1:], 'the second refused')
+            others_go_on(g)
+            verify()
+            g.mod_ok('unpin')
+            g.eject('two')
+            w.check([], 'both ejected')
+            verify()
+
+
+@case()
+def unbind_of_pinned_kmem(t):
+    """I11 R6: unbinding kmem ends though a page does not move; the memory stays, in use."""
+    start = HIDDEN + 32 * MIB
+    with dax_guest(t, '1G', start, debugfs=True) as g:
+        dax = make_dax(g, start)
+        w = World(g)
+        to_system_ram(g)
+        ram = (dax, DAX_SIZE, 0, 'Movable')
+        with g.filled(390 * MIB) as verify:
+            # In the shared block that the device ends in
+            pin(g, (dax + DAX_SIZE) // SECTION * SECTION, (dax + DAX_SIZE) % SECTION)
+            # What does move goes first, and comes back in the end.
+            with seconds(g, 'unbind', PATIENCE, PATIENCE + 35):
+                unbind(g)
+            w.check([ram], 'left behind', spans=False)
+            others_go_on(g, HIDDEN)
+            verify()
+        g.mod_ok('unpin')
+        # No driver owns it any more.
+        g.mod_ok(f'offremove {h(dax)} {h(DAX_SIZE)}')
+        w.check([], 'removed', spans=False)
+
+
+RANGE = (HIDDEN + 64 * MIB, 70 * MIB)           # the end of a block and the begin of the next
+BESIDE = (HIDDEN, 64 * MIB)
+
+
+@case()
+def range_with_pinned_page(t):
+    """I6 I11: by range, a page that does not move is EBUSY in time; signals change nothing."""
+    with t.guest(mem='2G', cmdline='mem=1G', debugfs=True) as g:
+        w = World(g)
+        g.auto_online('online_movable')
+        rams = [(*r, 0, 'Movable') for r in (BESIDE, RANGE)]
+        for start, size in (BESIDE, RANGE):
+            g.mod_ok(f'add 0 {h(start)} {h(size)}')
+        with g.filled(120 * MIB) as verify:
+            pin(g, HIDDEN + SECTION, 6 * MIB)
+            before = snapshot(g)
+            command = f'offremove {h(RANGE[0])} {h(RANGE[1])}'
+            with seconds(g, command, PATIENCE, PATIENCE + 5):
+                expect(command, g.mod(command)[0], 'EBUSY')
+            expect_same('refused', snapshot(g), before)
+            w.check(rams, 'refused')
+            for number in ('TERM', 'KILL'):
+                with seconds(g, f'{command} and SIG{number}', PATIENCE, PATIENCE + 5):
+                    g.run(f"timeout -s {number} 3 sh -c 'echo {command} >{MOD}/cmd'")
+                expect('its result', g.read(f'{MOD}/result').split()[0], 'ret=-16')
+                expect_same(f'SIG{number}', snapshot(g), before)
+            others_go_on(g, HIDDEN + 2 * SECTION)
+            g.mod_ok('unpin')
+            g.mod_ok(command)
+            w.check(rams[:1], 'removed')
+            verify()
+
+
+def offline_until(g, block, after):
+    """Write offline to a block's state, and send a signal after some seconds."""
+    return g.run(f"timeout -s USR1 {after} bash -c 'trap : USR1; "
+                 f"printf offline >{MEMORY}/memory{block}/state'", timeout=after + 20)[1]
+
+
+@case()
+def signal_ends_offline(t):
+    """I7 I11: who writes a state file may wait for ever; a signal ends it, and all is as before."""
+    with t.guest(mem='2G', cmdline='mem=1G', debugfs=True) as g:
+        w = World(g)
+        g.auto_online('online_movable')
+        # A block that three extents share, and one that is full
+        ranges = [(HIDDEN, 32 * MIB), (HIDDEN + 32 * MIB, 32 * MIB), (HIDDEN + 96 * MIB, 32 * MIB),
+                  (HIDDEN + SECTION, SECTION)]
+        for start, size in ranges:
+            g.mod_ok(f'add 0 {h(start)} {h(size)}')
+        rams = [(*r, 0, 'Movable') for r in ranges]
+        with g.filled(200 * MIB) as verify:
+            for start, size in ranges[1:2] + ranges[3:]:
+                pin(g, start, size)
+                before = snapshot(g)
+                # By itself it would have ended before.
+                after = PATIENCE + 5
+                with seconds(g, 'offline', after - 1, after + 10):
+                    out = offline_until(g, start // SECTION, after)
+                if 'Interrupted system call' not in out:
+                    fail('offline, and a signal', 'Interrupted system call', out)
+                expect_same('after the signal', snapshot(g), before)
+                w.check(rams, 'after the signal')
+                others_go_on(g, HIDDEN + 2 * SECTION)
+                g.mod_ok('unpin')
+                expect('offline', g.state(start // SECTION, 'offline'), None)
+                expect('online', g.state(start // SECTION, 'online_movable'), None)
+                w.check(rams, 'offline and online')
+            verify()
+
+
+@case()
+def online_undone_with_pinned_page(t):
+    """I11: undoing an online of which a part is in use ends, and leaves that part alone online."""
+    a, b, c = [(HIDDEN + n * 32 * MIB, 32 * MIB) for n in range(3)]
+    with t.guest(mem='2G', cmdline='mem=1G', debugfs=True) as g:
+        w = World(g)
+        for start, size in (a, b, c):
+            g.mod_ok(f'add 0 {h(start)} {h(size)}')
+        # Somebody takes pages as soon as there are any, and one of them is pinned
+        # before the notifier refuses the last extent.
+        g.sh('( while [ ! -e /tmp/stop ]; do dd if=/dev/zero of=/tmp/f bs=64k count=128; done ) '
+             '>/dev/null 2>&1 &')
+        g.mod_ok(f'veto {h(c[0])} 12 {h(a[0])} {h(a[1])}')
+        with seconds(g, 'online', PATIENCE, PATIENCE + 15):
+            expect('online', g.state(BLOCK, 'online_movable'), 'ENOMEM')
+        w.check([(*a, 0, 'Movable'), (*b, 0, None), (*c, 0, None)], 'undone, but for one')
+        if not re.search(rf'memory \[0x0*{a[0]:x}-.* stays online', g.console()):
+            fail('the log', 'that an extent stays online', g.console()[-500:])
+        others_go_on(g, HIDDEN + 2 * SECTION)
+        g.mod_ok('veto 0 0')
+        g.mod_ok('unpin')
+        expect('offline', g.state(BLOCK, 'offline'), None)
+        w.check([(*r, 0, None) for r in (a, b, c)], 'offline')
+        expect('online', g.state(BLOCK, 'online_movable'), None)
+        g.sh('touch /tmp/stop')
+        for start, size in (a, b, c):
+            g.mod_ok(f'offremove {h(start)} {h(size)}')
+        w.check([], 'removed')

@@ -552,11 +552,13 @@ static void free_pieces(struct kunit *test, unsigned long start, unsigned long e
 		piece->order = order_between(pfn, end, max);
 	}
 	for (i = 0; i < nr; i++) {
-		unsigned long left = nr - i;
+		unsigned long left = nr - i, other;
 
 		piece = &pieces[how == HEAD_FIRST ? i : left - 1];
-		if (how == SHUFFLED)
-			swap(*piece, pieces[prandom_u32_state(&rnd) % left]);
+		if (how == SHUFFLED) {
+			other = prandom_u32_state(&rnd) % left;
+			swap(*piece, pieces[other]);
+		}
 		make_one_page(piece->pfn, piece->order);
 		__free_pages(pfn_to_page(piece->pfn), piece->order);
 	}

@@ -394,7 +394,8 @@ int mhp_add(struct mhp_request *req)
 	ret = apply_online_type(req);
 	/* To remove it again might take long, and cannot be killed. */
 	if (ret == -EINTR)
-		return request_err(req, ret, "killed after the memory was added; its state is by the default policy");
+		return request_err(req, ret,
+				   "killed after the memory was added; its state is by the default policy");
 	if (ret) {
 		request_err(req, ret, "the memory was added, but did not change its state; it was removed again");
 		undo = offline_and_remove_memory(req->start, req->size);

@@ -56,15 +56,14 @@ sparse_on() {
 		[ ! -f "$src/${o%.o}.c" ] || list+=("$o")
 	done
 	[ "${#list[@]}" -gt 0 ] || return 0
-	make -s -C "$src" O="$bdir/$flavour/obj" ARCH="$ARCH" LOCALVERSION= -j"$JOBS" \
-		C=2 "${list[@]}"
+	FLAVOUR=$flavour "$top/scripts/kernel.sh" make -s C=2 "${list[@]}"
 }
 if [ "${#objects[@]}" -gt 0 ]; then
 	for f in stock patched; do
 		src=$tree
 		[ "$f" = patched ] || src=$stock
 		step 1 1 "sparse, $f: ${#objects[@]} objects" "$logdir/sparse-$f.log" sparse_on "$f" "$src"
-		grep -E '(warning|error): ' "$logdir/sparse-$f.log" | sed "s|$src/||g; s|\.\./||g" >"$work/sparse-$f" || true
+		grep -E '(warning|error): ' "$logdir/sparse-$f.log" | sed "s|$bdir/src/||g; s|$src/||g; s|\.\./||g" >"$work/sparse-$f" || true
 	done
 	compare "sparse, ${#objects[@]} objects, findings that stock does not have" \
 		"$work/sparse-stock" "$work/sparse-patched"
@@ -103,8 +102,8 @@ for what in module kunit; do
 		cp -r "$top/$what" "$work/$what-$f"
 		[ "$what" = module ] || cp "$top"/module/{vmemmap,probe}.h "$work/$what-$f/"
 		n=0
-		make -s -C "$bdir/$f/obj" ARCH="$ARCH" LOCALVERSION= W=1 C=2 \
-			M="$work/$what-$f" modules >"$work/$what-build" 2>&1 || n=1
+		FLAVOUR=$f "$top/scripts/kernel.sh" make -s W=1 C=2 M="$work/$what-$f" modules \
+			>"$work/$what-build" 2>&1 || n=1
 		if [ -s "$work/$what-build" ]; then cat "$work/$what-build"; n=1; fi
 		result "$n" "W=1 and sparse, $what/, $f"
 	done

@@ -6,6 +6,7 @@
 # kernel.sh build:  build/BASE/FLAVOUR/{vmlinuz,vmlinux,config}, on arm64
 #                   build/BASE/arm64-PAGES/FLAVOUR/...
 # kernel.sh build-only: the same from the tree as it stands, for bisect
+# kernel.sh make ARGUMENT...: any make where that was built
 #
 # Environment: BASE FLAVOUR KDIR JOBS ARCH PAGES; see 'make help'.
 
@@ -275,18 +276,20 @@ compile() {
 	local at=$bdir/src
 	mkdir -p "$at"
 	if ! unshare -m true 2>/dev/null; then
-		compile_at "$(src)"
+		compile_at "$(src)" "$@"
 		return
 	fi
 	# shellcheck disable=SC2016
 	unshare -m sh -c 'mount --bind "$1" "$2" && shift 2 && exec "$@"' sh \
-		"$(src)" "$at" "$0" _compile_at "$at"
+		"$(src)" "$at" "$0" _compile_at "$at" "$@"
 }
 
 compile_at() {
-	make -C "$1" O="$obj" ARCH="$ARCH" -j"$JOBS" LOCALVERSION= \
+	local at=$1
+	shift
+	make -C "$at" O="$obj" ARCH="$ARCH" -j"$JOBS" LOCALVERSION= \
 		CC="${ccache[*]} ${CROSS_COMPILE:-}gcc" KBUILD_BUILD_USER=mhp KBUILD_BUILD_HOST=mhp \
-		KBUILD_BUILD_TIMESTAMP='2025-01-01' "${image##*/}" modules
+		KBUILD_BUILD_TIMESTAMP='2025-01-01' "$@"
 }
 
 build() {
@@ -309,7 +312,7 @@ build() {
 	fi
 	step 1 2 "$where ${variant:+$variant }$FLAVOUR: configure" "$logdir/$name-config.log" "$0" _merge
 	step 2 2 "$where ${variant:+$variant }$FLAVOUR: build with $JOBS jobs, some minutes the first time" \
-		"$logdir/$name-build.log" "$0" _compile
+		"$logdir/$name-build.log" "$0" make "${image##*/}" modules
 	cp "$obj/$image" "$out/vmlinuz.new"
 	cp "$obj/vmlinux" "$out/vmlinux"
 	cp "$obj/.config" "$out/config"
@@ -335,10 +338,10 @@ main() {
 	_stock) make_stock ;;
 	_redo) redo_series ;;
 	_merge) merge ;;
-	_compile) compile ;;
-	_compile_at) compile_at "$2" ;;
+	make) shift; compile "$@" ;;
+	_compile_at) shift; compile_at "$@" ;;
 	_remember) remember "$tree" ;;
-	*) die "usage: kernel.sh tree|config|build" ;;
+	*) die "usage: kernel.sh tree|config|build|make" ;;
 	esac
 }
 main "$@"; exit

@@ -12,6 +12,7 @@ from devices import DAX_SIZE, dax_guest, make_dax, to_system_ram, unbind
 from sections import BLOCK, HIDDEN
 
 LARGEST = 4 * MIB               # the largest page of the page allocator
+KPF_BUDDY = 1 << 10             # a free page, in /proc/kpageflags
 PATIENCE = 10                   # of an operation that nobody can stop, in seconds
 
 
@@ -206,6 +207,48 @@ def signal_ends_offline(t):
                 expect('online', g.state(start // SECTION, 'online_movable'), None)
                 w.check(rams, 'offline and online')
             verify()
+
+
+def free_page(g, start, size):
+    """The last page of the range that is free."""
+    for at in range(start + size - GRANULE, start - 1, -GRANULE):
+        flags = g.sh(f'dd if=/proc/kpageflags bs=8 skip={at // 4096} count=512 2>/dev/null | '
+                     'od -An -v -t x8 -w8').split()
+        free = [n for n, word in enumerate(flags) if int(word, 16) & KPF_BUDDY]
+        if free:
+            return at + free[-1] * 4096
+    return fail('free pages', 'some', 'none')
+
+
+@case()
+def poison_while_going_offline(t):
+    """I11: a page that is to be poisoned while its block goes offline does not hold up either."""
+    corrupt = '/sys/kernel/debug/hwpoison/corrupt-pfn'
+    with t.guest(mem='2G', cmdline='mem=1G') as g:
+        w = World(g)
+        g.auto_online('online_movable')
+        for n, way in enumerate(('soft_offline', 'memory_failure')):
+            block = (HIDDEN + (n + 1) * SECTION, SECTION)
+            state = f'{MEMORY}/memory{block[0] // SECTION}/state'
+            g.mod_ok(f'add 0 {h(block[0])} {h(block[1])}')
+            with g.filled(20 * MIB) as verify:
+                page = free_page(g, *block)
+                poison = (f'{h(page)} >{MEMORY}/soft_offline_page' if way == 'soft_offline' else
+                          f'{h(page // 4096)} >{corrupt}')
+                pin(g, *block)
+                g.sh(f"bash -c 'printf offline >{state}' >/tmp/offline 2>&1 & echo $! >/tmp/writer; "
+                     f'until grep -q going {state}; do usleep 50000; done')
+                # It waits for locks that whoever takes memory offline has.
+                g.sh(f'echo {poison} 2>/dev/null & echo $! >/tmp/poison; sleep 1')
+                g.mod_ok('unpin')
+                with seconds(g, f'{way}: the end of both', 0, 20):
+                    g.sh('for p in writer poison; do while [ -d /proc/$(cat /tmp/$p) ]; '
+                         'do usleep 50000; done; done', timeout=60)
+                expect(f'{way}: said by offline', g.read('/tmp/offline'), '')
+                expect(f'{way}: state', g.read(state).strip(), 'offline')
+                verify()
+            g.mod_ok(f'offremove {h(block[0])} {h(block[1])}')
+            w.check([], way)
 
 
 @case()

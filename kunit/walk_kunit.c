@@ -67,7 +67,7 @@
 #define PATIENCE_MS	60000
 
 #define USER_BYTES	SZ_16K
-#define FILLER_PAGES	512
+#define FILLER_PAGES	1000
 
 /* Where what goes lies: before what stays, behind that, which is in use, or within it */
 enum place { FIRST, LAST, MIDDLE };
@@ -134,6 +134,7 @@ struct walk {
 	char __user *user;
 	char *buf;			/* of USER_BYTES */
 	struct page *got;		/* what the walker has allocated */
+	struct list_head held;		/* pages that are in use */
 	u64 poisoned;			/* HardwareCorrupted before */
 	struct task_struct *remover;
 	struct task_struct *task;	/* that walks */
@@ -1060,6 +1061,7 @@ KUNIT_ARRAY_PARAM_DESC(walker, walkers, name);
 static void end_walk(void *arg)
 {
 	struct walk *walk = arg;
+	struct page *page, *next;
 
 	WRITE_ONCE(walk->armed, false);
 	WRITE_ONCE(walk->go, true);
@@ -1092,6 +1094,10 @@ static void end_walk(void *arg)
 		kern_unmount(walk->proc);
 	if (walk->debugfs)
 		kern_unmount(walk->debugfs);
+	list_for_each_entry_safe(page, next, &walk->held, lru) {
+		list_del(&page->lru);
+		__free_page(page);
+	}
 	kfree(walk->buf);
 	kfree(walk);
 }
@@ -1160,6 +1166,7 @@ static struct walk *begin_walk(struct kunit *test, const struct walker *walker)
 	walk->walker = walker;
 	walk->parks = walker->early ? MEM_GOING_OFFLINE : BEFORE_OFFLINE;
 	walk->buf = kzalloc(USER_BYTES, GFP_KERNEL);
+	INIT_LIST_HEAD(&walk->held);
 	init_completion(&walk->removed);
 	init_completion(&walk->walked);
 #ifdef CONFIG_LOCKDEP
@@ -1268,7 +1275,7 @@ static void mhp_walk_held(struct kunit *test)
 
 #ifndef MODULE
 
-/* I10: memory goes while a walker sleeps, which asks again after that. */
+/* I10: memory goes while a walker sleeps. */
 static void sleep_and_go(struct kunit *test, const struct walker *walker, enum sleep where)
 {
 	struct walk *walk;
@@ -1288,7 +1295,6 @@ static void sleep_and_go(struct kunit *test, const struct walker *walker, enum s
 			      "memory waits for %s, which sleeps", walker->name);
 	finish_walk(test, walk);
 	KUNIT_EXPECT_FALSE(test, walk->must_sleep);
-	KUNIT_EXPECT_GE_MSG(test, walk->asked_after, 1UL, "%s does not ask again", walker->name);
 }
 
 static void mhp_walk_compaction_sleeps(struct kunit *test)
@@ -1306,6 +1312,7 @@ static void check_page_owner_slept(struct kunit *test, struct walk *walk)
 {
 	KUNIT_EXPECT_GE(test, walk->ret, 0);
 	KUNIT_EXPECT_FALSE(test, walk->ret >= walk->start && walk->ret < walk->end);
+	KUNIT_EXPECT_GE_MSG(test, walk->asked_after, 1UL, "it does not ask again");
 }
 
 static void mhp_walk_page_owner_sleeps(struct kunit *test)
@@ -1333,7 +1340,8 @@ static ssize_t run_stale(struct walk *walk)
 	zone->compact_cached_migrate_pfn[0] = walk->start + 5;
 	zone->compact_cached_migrate_pfn[1] = walk->start + 5;
 	zone->compact_cached_free_pfn = pageblock_start_pfn(zone_end_pfn(zone) - 1);
-	try_to_compact_pages(GFP_HIGHUSER_MOVABLE, pageblock_order, ALLOC_WMARK_MIN, &ac,
+	/* As much as can be: for a certain order, it begins where free lists say. */
+	try_to_compact_pages(GFP_HIGHUSER_MOVABLE, -1, ALLOC_WMARK_MIN, &ac,
 			     COMPACT_PRIO_SYNC_LIGHT, &page);
 	walk->asked_after = walk->asked;
 
@@ -1360,7 +1368,7 @@ static void mhp_walk_stale_pfns(struct kunit *test)
 	loff_t pos;
 	int i;
 
-	mhp_must_remove(test, walk->goes, GOES_SIZE);
+	KUNIT_ASSERT_EQ(test, mhp_offline(walk->goes, GOES_SIZE), 0);
 	fill(test, walk, walk->stays, STAYS_SIZE + 2 * GOES_SIZE, nr);
 	/* No pageblock can be freed as a whole, and none is full. */
 	mapping = walk->filler->f_mapping;
@@ -1487,6 +1495,7 @@ static void mhp_walk_nesting(struct kunit *test)
 {
 	struct waiter waiter;
 	int outer, inner, later;
+	bool done;
 
 	outer = memmap_walk_begin();
 	inner = memmap_walk_begin();
@@ -1495,9 +1504,10 @@ static void mhp_walk_nesting(struct kunit *test)
 	KUNIT_EXPECT_TRUE_MSG(test, waits(&waiter), "the end of what is within ends all");
 	later = memmap_walk_begin();
 	memmap_walk_end(outer);
-	KUNIT_EXPECT_TRUE_MSG(test, is_done(&waiter), "waits for who came later");
+	done = is_done(&waiter);
+	KUNIT_EXPECT_TRUE_MSG(test, done, "waits for who came later");
 	memmap_walk_end(later);
-	if (!completion_done(&waiter.done))
+	if (!done)
 		wait_for_completion(&waiter.done);
 
 	/* The other way round: what is outside ends first, as locks may. */
@@ -1553,9 +1563,47 @@ static int doing_notified(struct notifier_block *nb, unsigned long action, void 
 
 static struct notifier_block doing_nb = { .notifier_call = doing_notified, .priority = INT_MIN };
 
+/* Keep every other page of a node's memory that was free, so that no larger one is. */
+static void fragment(struct kunit *test, struct walk *walk, u64 start, u64 size)
+{
+	struct page *page, *next;
+	LIST_HEAD(taken);
+	unsigned long nr = 0;
+
+	/* Zone Movable comes first, and the memory is all that it has. */
+	for (;;) {
+		page = alloc_pages_node(1, GFP_HIGHUSER_MOVABLE | __GFP_THISNODE | __GFP_NOWARN, 0);
+		if (!page)
+			break;
+		if (PFN_PHYS(page_to_pfn(page)) - start >= size) {
+			__free_page(page);
+			break;
+		}
+		list_add(&page->lru, &taken);
+		nr++;
+	}
+	list_for_each_entry_safe(page, next, &taken, lru) {
+		list_del(&page->lru);
+		if (page_to_pfn(page) % 2)
+			list_add(&page->lru, &walk->held);
+		else
+			__free_page(page);
+	}
+	KUNIT_ASSERT_GE(test, nr, PHYS_PFN(size) / 2);
+}
+
+/* All zones, as by way of sysfs, whose locks a notifier must not take */
 static void compact_node(struct walk *walk)
 {
-	walk->ret = run_compaction(walk);
+	struct alloc_context ac = {
+		.zonelist = node_zonelist(0, GFP_HIGHUSER_MOVABLE),
+		.highest_zoneidx = ZONE_MOVABLE,
+		.migratetype = MIGRATE_MOVABLE,
+	};
+	struct page *page = NULL;
+
+	walk->ret = try_to_compact_pages(GFP_HIGHUSER_MOVABLE, -1, ALLOC_WMARK_MIN, &ac,
+					 COMPACT_PRIO_SYNC_FULL, &page);
 }
 
 /*
@@ -1611,6 +1659,7 @@ static void mhp_walk_remover_walks(struct kunit *test)
 	static const struct walker walker = { "remover", .place = LAST };
 	const typeof(burdens[0]) *burden = test->param_value;
 	struct walk *walk;
+	u64 stays;
 
 	if (!IS_ENABLED(CONFIG_COMPACTION))
 		kunit_skip(test, "CONFIG_COMPACTION is not set");
@@ -1618,14 +1667,15 @@ static void mhp_walk_remover_walks(struct kunit *test)
 		kunit_skip(test, "needs two nodes");
 	walk = begin_walk(test, &walker);
 	walk->parks = NEVER;
+	stays = walk->goes + GOES_SIZE;
 	if (burden->does == take_all) {
 		/* All of the zone of another node, so that nothing else is there to be had */
 		mhp_must_remove(test, walk->goes, GOES_SIZE);
+		mhp_must_add(test, 1, stays, STAYS_SIZE, MHP_NONE);
+		KUNIT_ASSERT_EQ(test, mhp_online(stays, STAYS_SIZE, MMOP_ONLINE_MOVABLE), 0);
+		fragment(test, walk, stays, STAYS_SIZE);
 		mhp_must_add(test, 1, walk->goes, GOES_SIZE, MHP_NONE);
 		KUNIT_ASSERT_EQ(test, mhp_online(walk->goes, GOES_SIZE, MMOP_ONLINE_MOVABLE), 0);
-		mhp_must_add(test, 1, walk->goes + GOES_SIZE, STAYS_SIZE, MHP_NONE);
-		KUNIT_ASSERT_EQ(test, mhp_online(walk->goes + GOES_SIZE, STAYS_SIZE,
-						 MMOP_ONLINE_MOVABLE), 0);
 	}
 	notifier_does = burden->does;
 	KUNIT_ASSERT_EQ(test, register_memory_notifier(&doing_nb), 0);

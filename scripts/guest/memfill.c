@@ -8,13 +8,19 @@
  * on its place and SEED, and each page with a checksum. HOW is small (base
  * pages), thp (transparent huge pages), 2m or 1g (hugetlb). Prints "filled", and
  * "verified N" for each line "verify" on its input; "bad ..." and exit status 1
- * if a page does not hold what it should.
+ * if a page does not hold what it should. On a line "where", it says "at PHYS VIRT",
+ * the addresses of its first page. On a line "poison", that page is poisoned, and it
+ * says "poisoned": then it can verify no more.
  */
 
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define PAGE_WORDS	(4096 / sizeof(unsigned long))
 #define HUGE_SHIFT	26
@@ -62,6 +68,22 @@ static int check_page(const unsigned long *page, unsigned long start, size_t nr)
 	return -1;
 }
 
+static unsigned long phys_of(const void *mem)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	unsigned long entry = 0;
+
+	if (pread(fd, &entry, 8, (unsigned long)mem / 4096 * 8) != 8 || !(entry >> 63))
+		entry = 0;
+	close(fd);
+	return (entry & ((1UL << 55) - 1)) * 4096;
+}
+
+static void ignore(int number)
+{
+	(void)number;
+}
+
 int main(int argc, char **argv)
 {
 	int flags = MAP_PRIVATE | MAP_ANONYMOUS, rounds = 0;
@@ -97,6 +119,16 @@ int main(int argc, char **argv)
 	printf("filled\n");
 
 	while (fgets(line, sizeof(line), stdin)) {
+		if (!strcmp(line, "where\n"))
+			printf("at %#lx %#lx\n", phys_of(mem), (unsigned long)mem);
+		if (!strcmp(line, "poison\n")) {
+			/* To be told so, by a signal, is none of its business. */
+			signal(SIGBUS, ignore);
+			/* It is poisoned also if that could not be handled. */
+			if (madvise(mem, 4096, MADV_HWPOISON) && errno != EBUSY)
+				perror("bad madvise");
+			printf("poisoned\n");
+		}
 		if (strcmp(line, "verify\n"))
 			continue;
 		for (i = 0; i < pages; i++) {

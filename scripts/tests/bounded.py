@@ -13,6 +13,7 @@ from sections import BLOCK, HIDDEN
 
 LARGEST = 4 * MIB               # the largest page of the page allocator
 KPF_BUDDY = 1 << 10             # a free page, in /proc/kpageflags
+PM_SWAP = 1 << 62               # not present, in /proc/PID/pagemap
 PATIENCE = 10                   # of an operation that nobody can stop, in seconds
 
 
@@ -220,35 +221,70 @@ def free_page(g, start, size):
     return fail('free pages', 'some', 'none')
 
 
+HWPOISON = '/sys/kernel/debug/hwpoison'
+
+
+@contextlib.contextmanager
+def going_offline(g, block, page):
+    """A block is going offline, kept by a page that is held, until this is left."""
+    state = f'{MEMORY}/memory{block[0] // SECTION}/state'
+    expect_between('a page of the block', page, block[0], sum(block) - 1)
+    pin(g, page, 4096)
+    g.sh(f"bash -c 'printf offline >{state}' >/tmp/offline 2>&1 & echo $! >/tmp/writer; "
+         f'until grep -q going {state}; do usleep 50000; done')
+    yield
+    g.mod_ok('unpin')
+    with seconds(g, 'going offline', 0, 20):
+        g.sh('while [ -d /proc/$(cat /tmp/writer) ]; do usleep 50000; done', timeout=60)
+    expect('said by offline', g.read('/tmp/offline'), '')
+    expect('state', g.read(state).strip(), 'offline')
+
+
+def poison(g, what, file):
+    """Write to a file that poisons a page; it may wait."""
+    g.sh(f'echo {h(what)} >{file} 2>/dev/null & echo $! >/tmp/poison; sleep 1')
+
+
+def poisoned(g):
+    with seconds(g, 'poisoning', 0, 20):
+        g.sh('while [ -d /proc/$(cat /tmp/poison) ]; do usleep 50000; done', timeout=60)
+
+
 @case()
 def poison_while_going_offline(t):
-    """I11: a page that is to be poisoned while its block goes offline does not hold up either."""
-    corrupt = '/sys/kernel/debug/hwpoison/corrupt-pfn'
+    """I11: pages that are poisoned while their block goes offline do not hold each other up."""
     with t.guest(mem='2G', cmdline='mem=1G') as g:
         w = World(g)
         g.auto_online('online_movable')
-        for n, way in enumerate(('soft_offline', 'memory_failure')):
+        for n in range(3):
             block = (HIDDEN + (n + 1) * SECTION, SECTION)
-            state = f'{MEMORY}/memory{block[0] // SECTION}/state'
             g.mod_ok(f'add 0 {h(block[0])} {h(block[1])}')
-            with g.filled(20 * MIB) as verify:
-                page = free_page(g, *block)
-                poison = (f'{h(page)} >{MEMORY}/soft_offline_page' if way == 'soft_offline' else
-                          f'{h(page // 4096)} >{corrupt}')
-                pin(g, *block)
-                g.sh(f"bash -c 'printf offline >{state}' >/tmp/offline 2>&1 & echo $! >/tmp/writer; "
-                     f'until grep -q going {state}; do usleep 50000; done')
-                # It waits for locks that whoever takes memory offline has.
-                g.sh(f'echo {poison} 2>/dev/null & echo $! >/tmp/poison; sleep 1')
-                g.mod_ok('unpin')
-                with seconds(g, f'{way}: the end of both', 0, 20):
-                    g.sh('for p in writer poison; do while [ -d /proc/$(cat /tmp/$p) ]; '
-                         'do usleep 50000; done; done', timeout=60)
-                expect(f'{way}: said by offline', g.read('/tmp/offline'), '')
-                expect(f'{way}: state', g.read(state).strip(), 'offline')
+            with g.filled(20 * MIB) as verify, g.filled(4 * MIB) as victim:
+                held, virt = victim.where()
+                with going_offline(g, block, held):
+                    # Each waits for locks that whoever takes memory offline has.
+                    if n == 0:
+                        poison(g, free_page(g, *block), f'{MEMORY}/soft_offline_page')
+                    elif n == 1:
+                        poison(g, free_page(g, *block) // 4096, f'{HWPOISON}/corrupt-pfn')
+                    else:
+                        # And somebody waits for it who has a page.
+                        page = free_page(g, 256 * MIB, 256 * MIB)
+                        poison(g, page, f'{MEMORY}/soft_offline_page')
+                        victim.poison(wait=False)
+                        g.sh('sleep 1')
+                poisoned(g)
                 verify()
-            g.mod_ok(f'offremove {h(block[0])} {h(block[1])}')
-            w.check([], way)
+                if n == 2:
+                    victim.poison(wait=True)
+                g.mod_ok(f'offremove {h(block[0])} {h(block[1])}')
+                # What is left of a poisoned page is what page tables say.
+                g.sh(f'cd /proc/{victim.pid}; cat smaps smaps_rollup >/dev/null')
+                entry = int(g.sh(f'dd if=/proc/{victim.pid}/pagemap bs=8 count=1 '
+                                 f'skip={virt // 4096} 2>/dev/null | od -An -v -t x8'), 16)
+                expect('entry of a poisoned page', bool(entry & PM_SWAP), n == 2)
+        g.sh(f'echo {h(page // 4096)} >{HWPOISON}/unpoison-pfn')
+        w.check([], 'all gone')
 
 
 @case()

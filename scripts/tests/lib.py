@@ -293,12 +293,13 @@ class Machine(Guest):
         return parse_extents(self.sh(f"cd {MEMORY}; grep -H '' {pattern}/extents || true"))
 
     def wait_for(self, what, condition, timeout=30):
-        """Wait until condition() holds."""
+        """Wait until condition() holds; returns what it says."""
         end = time.monotonic() + timeout * self.slow
-        while not condition():
+        while not (result := condition()):
             if time.monotonic() > end:
                 fail(f'{self.name}: {what}', f'within {timeout * self.slow} s', 'not yet')
             time.sleep(0.2)
+        return result
 
     # - devices -
 
@@ -340,8 +341,8 @@ class Machine(Guest):
                 text = self.sh(f'cat {base}.out; [ -d /proc/$(cat {base}.pid) ] || echo dead')
                 if 'bad' in text or 'dead' in text:
                     fail(f'{self.name}: filled memory', word, text.strip())
-                return text.splitlines()[-1:] == [word]
-            self.wait_for(f'memfill {how} says {word}', ready, timeout)
+                return re.fullmatch(word, (text.splitlines() or [''])[-1])
+            return self.wait_for(f'memfill {how} says {word}', ready, timeout)
 
         rounds = 0
 
@@ -351,6 +352,18 @@ class Machine(Guest):
             self.sh(f'echo verify >{base}.in')
             answer(f'verified {rounds}')
 
+        def poison(wait):
+            if wait:
+                answer('poisoned')
+            else:
+                self.sh(f'echo poison >{base}.in')
+
+        def where():
+            """Addresses of the first page: physical, and in the process"""
+            self.sh(f'echo where >{base}.in')
+            return [int(x, 0) for x in answer('at (.*)')[1].split()]
+
+        verify.poison, verify.where = poison, where
         answer('filled')
         verify.pid = int(self.read(f'{base}.pid'))
         try:

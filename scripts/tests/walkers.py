@@ -20,13 +20,13 @@ def walkers_and_virtio_mem(t):
     walked(t, 'virtio-mem')
 
 
-@case(long=True)
+@case()
 def walkers_and_dimms(t):
     """I10: odd DIMMs come and go while everybody walks, and nobody is hurt."""
     walked(t, 'dimms')
 
 
-@case(long=True)
+@case()
 def walkers_and_kmem(t):
     """I10: odd dax devices become System RAM and come back while everybody walks."""
     walked(t, 'kmem')

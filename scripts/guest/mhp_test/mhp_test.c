@@ -704,7 +704,8 @@ static int do_unpin(struct mhp_test_cmd *cmd)
 
 	for (i = 0; i < ARRAY_SIZE(pinned_pfns); i++) {
 		pfn = xchg(&pinned_pfns[i], 0);
-		if (pfn)
+		/* One that was poisoned meanwhile may have gone with its memory. */
+		if (pfn && pfn_to_online_page(pfn))
 			put_page(pfn_to_page(pfn));
 	}
 	return 0;

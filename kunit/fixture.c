@@ -1130,7 +1130,7 @@ void mhp_fixture_exit(struct kunit *test)
 kunit_test_suites(&mhp_stock_suite);
 
 #ifdef CONFIG_MHP_SUBSECTION
-kunit_test_suites(&mhp_subsection_suite, &mhp_walk_suite, &mhp_edge_suite, &mhp_range_suite,
+kunit_test_suites(&mhp_subsection_suite, &mhp_edge_suite, &mhp_range_suite,
 		  &mhp_extent_suite, &mhp_online_suite, &mhp_memmap_suite, &mhp_zone_device_suite,
 		  &mhp_unwind_suite, &mhp_race_suite);
 MODULE_IMPORT_NS(MHP_DEBUG);

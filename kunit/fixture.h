@@ -146,7 +146,6 @@ char *mhp_read_sysfs(struct kunit *test, const char *path);
 
 extern struct kunit_suite mhp_stock_suite;
 extern struct kunit_suite mhp_subsection_suite;
-extern struct kunit_suite mhp_walk_suite;
 extern struct kunit_suite mhp_edge_suite;
 extern struct kunit_suite mhp_range_suite;
 extern struct kunit_suite mhp_extent_suite;

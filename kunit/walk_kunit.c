@@ -1709,28 +1709,14 @@ static struct kunit_case mhp_walk_cases[] = {
 	{}
 };
 
-#else /* !CONFIG_KPROBES || !CONFIG_PREEMPT_COUNT */
-
-static void walk_exit(struct kunit *test)
-{
-	mhp_fixture_exit(test);
-}
-
-static void mhp_walk_held(struct kunit *test)
-{
-	kunit_skip(test, "needs CONFIG_KPROBES and CONFIG_PREEMPT_COUNT");
-}
-
-static struct kunit_case mhp_walk_cases[] = {
-	KUNIT_CASE(mhp_walk_held),
-	{}
-};
-
-#endif /* CONFIG_KPROBES && CONFIG_PREEMPT_COUNT */
-
-struct kunit_suite mhp_walk_suite = {
+static struct kunit_suite mhp_walk_suite = {
 	.name = "mhp_walk",
 	.init = mhp_fixture_init,
 	.exit = walk_exit,
 	.test_cases = mhp_walk_cases,
 };
+
+/* Not with the others: it is there only where it can run. */
+kunit_test_suite(mhp_walk_suite);
+
+#endif /* CONFIG_KPROBES && CONFIG_PREEMPT_COUNT */

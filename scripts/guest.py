@@ -275,7 +275,7 @@ class Guest:
         self.accel = accel
         self.proc = self.mon = self.agent = self.dir = None
         self.port = b''
-        self.dimms = {}
+        self.dimms, self.slot = {}, 0   # slot: of the next
 
     # - life -
 
@@ -550,6 +550,14 @@ class Guest:
         self.qmp('object-add', qom_type='memory-backend-ram', id='mem-' + id,
                  size=int(size_mib * MIB), reserve=False)
         device = {'driver': 'pc-dimm', 'id': id, 'memdev': 'mem-' + id}
+        # Not the slot of who has just gone: the guest may still be at its eject, and
+        # take the new one for the old.
+        used = {d['data']['slot'] for d in self.qmp('query-memory-devices')
+                if d['type'] == 'dimm'}
+        free = [n for n in range(self.slots) if n not in used]
+        if free:
+            device['slot'] = min(free, key=lambda n: (n - self.slot) % self.slots)
+            self.slot = device['slot'] + 1
         if addr is not None:
             device['addr'] = addr
         if node is not None:

@@ -69,6 +69,10 @@ class Kind:
         try:
             self.soak.wait('MemTotal', lambda: more() == size, pause=0.3)
         except Hung:
+            for line in self.g.sh("cd /sys/devices/system/memory; grep -H . memory*/state; "
+                                  "grep -i 'system ram' /proc/iomem; uptime; "
+                                  "grep -E '^Node|present|managed' /proc/zoneinfo").splitlines():
+                self.soak.test.note(line)
             expect('bytes in MemTotal that were not there at first', more(), size)
 
 

@@ -32,8 +32,8 @@
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include <linux/falloc.h>
 #include <linux/fs.h>
+#include <linux/falloc.h>
 #include <linux/gfp.h>
 #include <linux/irqflags.h>
 #include <linux/memory.h>

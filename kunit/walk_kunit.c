@@ -172,9 +172,14 @@ static struct walk *walking;
 #define wait_until(cond, ms)						\
 ({									\
 	u64 until = ktime_get_mono_fast_ns() + (u64)(ms) * NSEC_PER_MSEC; \
-	while (!(cond) && ktime_get_mono_fast_ns() < until)		\
-		usleep_range(1000, 2000);				\
-	(cond);								\
+	bool holds;							\
+									\
+	do {								\
+		holds = cond;						\
+		if (!holds)						\
+			usleep_range(1000, 2000);			\
+	} while (!holds && ktime_get_mono_fast_ns() < until);		\
+	holds;								\
 })
 
 /* --- Probes -------------------------------------------------------------------------- */
@@ -196,7 +201,7 @@ static void pause_for_a_while(bool sleep)
 	if (sleep)
 		usleep_range(1000, 2000);
 	else
-		udelay(50);
+		udelay(5);
 }
 
 /* Let the memory go now, unless the walker keeps it. Wakes nobody: locks may be held. */
@@ -1003,54 +1008,56 @@ static void check_contig_pages(struct kunit *test, struct walk *walk)
 	if (pfn >= walk->end)
 		free_contig_range(pfn, NR_GOES);
 }
+#else
+#define prepare_drain NULL
 #endif /* !MODULE */
 
-#define MISSING(option)	(IS_ENABLED(option) ? NULL : #option)
+#define MISSING(option)	(IS_ENABLED(CONFIG_##option) ? NULL : "CONFIG_" #option)
 
 static const struct walker walkers[] = {
 	{ "rcu", NULL, run_rcu, check_own },
 	{ "irqs_off", NULL, run_irqs_off, check_own },
 	{ "section", NULL, run_section, check_own },
-	{ "kpagecount", MISSING(CONFIG_PROC_PAGE_MONITOR), run_kpage, check_kpage },
-	{ "kpageflags", MISSING(CONFIG_PROC_PAGE_MONITOR), run_kpage, check_kpage },
-	{ "kpagecgroup", MISSING(CONFIG_MEMCG), run_kpage, check_kpage },
-	{ "page_idle_read", MISSING(CONFIG_IDLE_PAGE_TRACKING), run_idle_read, check_idle },
-	{ "page_idle_write", MISSING(CONFIG_IDLE_PAGE_TRACKING), run_idle_write, check_idle },
-	{ "page_owner", MISSING(CONFIG_PAGE_OWNER), run_page_owner, check_page_owner,
+	{ "kpagecount", MISSING(PROC_PAGE_MONITOR), run_kpage, check_kpage },
+	{ "kpageflags", MISSING(PROC_PAGE_MONITOR), run_kpage, check_kpage },
+	{ "kpagecgroup", MISSING(MEMCG), run_kpage, check_kpage },
+	{ "page_idle_read", MISSING(IDLE_PAGE_TRACKING), run_idle_read, check_idle },
+	{ "page_idle_write", MISSING(IDLE_PAGE_TRACKING), run_idle_write, check_idle },
+	{ "page_owner", MISSING(PAGE_OWNER), run_page_owner, check_page_owner,
 	  prepare_owner },
-	{ "page_owner_again", MISSING(CONFIG_PAGE_OWNER), run_page_owner, check_page_owner,
+	{ "page_owner_again", MISSING(PAGE_OWNER), run_page_owner, check_page_owner,
 	  prepare_owner, .where = SAME_AGAIN, .filled = true, .early = true },
-	{ "pagetypeinfo", MISSING(CONFIG_PROC_PAGE_MONITOR), run_pagetypeinfo, check_file,
+	{ "pagetypeinfo", MISSING(PROC_PAGE_MONITOR), run_pagetypeinfo, check_file,
 	  .where = IRQS_OFF },
-	{ "pagetypeinfo_mixed", MISSING(CONFIG_PAGE_OWNER), run_pagetypeinfo, check_file,
+	{ "pagetypeinfo_mixed", MISSING(PAGE_OWNER), run_pagetypeinfo, check_file,
 	  prepare_owner, .where = IRQS_ON },
-	{ "kcore", MISSING(CONFIG_PROC_KCORE), run_kcore, check_kcore },
-	{ "damon", MISSING(CONFIG_DAMON_SYSFS), run_damon, check_own, .comm = "kdamond" },
-	{ "split_huge_pages", MISSING(CONFIG_TRANSPARENT_HUGEPAGE), run_split, check_file },
-	{ "compaction_migrate", MISSING(CONFIG_COMPACTION), run_compaction, check_file },
-	{ "compaction_free", MISSING(CONFIG_COMPACTION), run_compaction, check_file,
+	{ "kcore", MISSING(PROC_KCORE), run_kcore, check_kcore },
+	{ "damon", MISSING(DAMON_SYSFS), run_damon, check_own, .comm = "kdamond" },
+	{ "split_huge_pages", MISSING(TRANSPARENT_HUGEPAGE), run_split, check_file },
+	{ "compaction_migrate", MISSING(COMPACTION), run_compaction, check_file },
+	{ "compaction_free", MISSING(COMPACTION), run_compaction, check_file,
 	  .place = LAST },
-	{ "memory_failure", MISSING(CONFIG_MEMORY_FAILURE), run_memory_failure, check_corrupted },
-	{ "soft_offline", MISSING(CONFIG_MEMORY_FAILURE), run_soft_offline, check_corrupted },
-	{ "unpoison", MISSING(CONFIG_MEMORY_FAILURE), run_unpoison, check_corrupted,
+	{ "memory_failure", MISSING(MEMORY_FAILURE), run_memory_failure, check_corrupted },
+	{ "soft_offline", MISSING(MEMORY_FAILURE), run_soft_offline, check_corrupted },
+	{ "unpoison", MISSING(MEMORY_FAILURE), run_unpoison, check_corrupted,
 	  .locks = true },
-	{ "unpoison_poisoned", MISSING(CONFIG_MEMORY_FAILURE), run_unpoison, check_unpoison,
+	{ "unpoison_poisoned", MISSING(MEMORY_FAILURE), run_unpoison, check_unpoison,
 	  prepare_poison, .locks = true },
-	{ "hwpoison_inject", MISSING(CONFIG_HWPOISON_INJECT), run_inject, check_corrupted },
-	{ "hwpoison_filter", MISSING(CONFIG_HWPOISON_INJECT), run_inject_filter, check_corrupted },
-	{ "contig_range", MISSING(CONFIG_CONTIG_ALLOC), run_contig_range, check_contig_range },
-	{ "contig_part_first", MISSING(CONFIG_CONTIG_ALLOC), run_contig_part, check_contig_range,
-	  .place = MIDDLE },
+	{ "hwpoison_inject", MISSING(HWPOISON_INJECT), run_inject, check_corrupted },
+	{ "hwpoison_filter", MISSING(HWPOISON_INJECT), run_inject_filter, check_corrupted },
+	{ "contig_range", MISSING(CONTIG_ALLOC), run_contig_range, check_contig_range },
+	{ "contig_part_first", MISSING(CONTIG_ALLOC), run_contig_part, check_contig_range,
+	  prepare_drain, .place = MIDDLE },
 #ifndef MODULE
-	{ "contig_part", MISSING(CONFIG_CONTIG_ALLOC), run_contig_part, check_contig_range,
+	{ "contig_part", MISSING(CONTIG_ALLOC), run_contig_part, check_contig_range,
 	  prepare_drain, .place = MIDDLE, .last_block = true },
-	{ "contig_pages_locked", MISSING(CONFIG_CONTIG_ALLOC), run_contig_pages,
+	{ "contig_pages_locked", MISSING(CONTIG_ALLOC), run_contig_pages,
 	  check_contig_pages, .where = IRQS_OFF },
-	{ "contig_pages", MISSING(CONFIG_CONTIG_ALLOC), run_contig_pages, check_contig_pages,
+	{ "contig_pages", MISSING(CONTIG_ALLOC), run_contig_pages, check_contig_pages,
 	  .where = IRQS_ON },
-	{ "reset_isolation", MISSING(CONFIG_COMPACTION), run_reset_isolation, check_file },
+	{ "reset_isolation", MISSING(COMPACTION), run_reset_isolation, check_file },
 #endif
-	{ "kmemleak", MISSING(CONFIG_DEBUG_KMEMLEAK), run_kmemleak, check_file, .locks = true },
+	{ "kmemleak", MISSING(DEBUG_KMEMLEAK), run_kmemleak, check_file, .locks = true },
 };
 
 KUNIT_ARRAY_PARAM_DESC(walker, walkers, name);
@@ -1300,7 +1307,7 @@ static void sleep_and_go(struct kunit *test, const struct walker *walker, enum s
 static void mhp_walk_compaction_sleeps(struct kunit *test)
 {
 	static const struct walker walker = {
-		"compaction", MISSING(CONFIG_COMPACTION), run_compaction, check_file,
+		"compaction", MISSING(COMPACTION), run_compaction, check_file,
 		.filled = true,
 	};
 
@@ -1318,7 +1325,7 @@ static void check_page_owner_slept(struct kunit *test, struct walk *walk)
 static void mhp_walk_page_owner_sleeps(struct kunit *test)
 {
 	static const struct walker walker = {
-		"page_owner", MISSING(CONFIG_PAGE_OWNER), run_page_owner, check_page_owner_slept,
+		"page_owner", MISSING(PAGE_OWNER), run_page_owner, check_page_owner_slept,
 		prepare_owner, .filled = true,
 	};
 
@@ -1396,7 +1403,7 @@ static void mhp_walk_stale_pfns(struct kunit *test)
 static void mhp_walk_contig_isolated(struct kunit *test)
 {
 	static const struct walker walker = {
-		"contig", MISSING(CONFIG_CONTIG_ALLOC), run_contig_range, check_contig_range,
+		"contig", MISSING(CONTIG_ALLOC), run_contig_range, check_contig_range,
 	};
 	struct zone *zone = zone_that_shrinks();
 	struct walk *walk;

@@ -25,7 +25,8 @@
  *                       full MAX_ORDER areas; merge= freeing the others
  *   compact NR          write to /proc/sys/vm/compact_memory: moving= with NR
  *                       movable pages in use, and a free one behind each of them;
- *                       scanning= once more, when nothing is left to be moved
+ *                       scanning= once more, when nothing is left to be moved;
+ *                       moving_pages=, scanning_pages= how many were moved
  *
  * Policy and limits, such as auto_online_blocks, are up to user space.
  */
@@ -46,6 +47,7 @@
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
+#include <linux/vmstat.h>
 #include <asm/msr.h>
 
 /* Calls per measurement of something that takes some ten instructions */
@@ -287,14 +289,24 @@ static int measure_pages(unsigned int order, unsigned int nr)
 	return ret;
 }
 
+static unsigned long pages_moved(void)
+{
+	static unsigned long events[NR_VM_EVENT_ITEMS];
+
+	all_vm_events(events);
+	return events[PGMIGRATE_SUCCESS];
+}
+
 static int count_compaction(const char *key)
 {
+	unsigned long moved = pages_moved();
 	u64 begin = rdtsc_ordered(), end;
 	int ret;
 
 	ret = write_file("/proc/sys/vm/compact_memory", "1");
 	end = rdtsc_ordered();
-	seq_buf_printf(&result, "%s=%llu\n", key, end - begin);
+	seq_buf_printf(&result, "%s=%llu\n%s_pages=%lu\n", key, end - begin, key,
+		       pages_moved() - moved);
 	return ret;
 }
 

@@ -25,8 +25,7 @@
  *                       full MAX_ORDER areas; merge= freeing the others
  *   compact NR          write to /proc/sys/vm/compact_memory: moving= with NR
  *                       movable pages in use, and a free one behind each of them;
- *                       scanning= once more, when nothing is left to be moved;
- *                       moving_pages=, scanning_pages= how many were moved
+ *                       moving_pages= how many were moved
  *
  * Policy and limits, such as auto_online_blocks, are up to user space.
  */
@@ -297,7 +296,7 @@ static unsigned long pages_moved(void)
 	return events[PGMIGRATE_SUCCESS];
 }
 
-static int count_compaction(const char *key)
+static int count_compaction(void)
 {
 	unsigned long moved = pages_moved();
 	u64 begin = rdtsc_ordered(), end;
@@ -305,7 +304,7 @@ static int count_compaction(const char *key)
 
 	ret = write_file("/proc/sys/vm/compact_memory", "1");
 	end = rdtsc_ordered();
-	seq_buf_printf(&result, "%s=%llu\n%s_pages=%lu\n", key, end - begin, key,
+	seq_buf_printf(&result, "moving=%llu\nmoving_pages=%lu\n", end - begin,
 		       pages_moved() - moved);
 	return ret;
 }
@@ -333,9 +332,7 @@ static int measure_compaction(unsigned int nr)
 				    (loff_t)i << PAGE_SHIFT, PAGE_SIZE);
 
 	if (!ret)
-		ret = count_compaction("moving");
-	if (!ret)
-		ret = count_compaction("scanning");
+		ret = count_compaction();
 	fput(file);
 	return ret;
 }

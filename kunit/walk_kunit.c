@@ -1008,8 +1008,6 @@ static void check_contig_pages(struct kunit *test, struct walk *walk)
 	if (pfn >= walk->end)
 		free_contig_range(pfn, NR_GOES);
 }
-#else
-#define prepare_drain NULL
 #endif /* !MODULE */
 
 #define MISSING(option)	(IS_ENABLED(CONFIG_##option) ? NULL : "CONFIG_" #option)
@@ -1047,7 +1045,7 @@ static const struct walker walkers[] = {
 	{ "hwpoison_filter", MISSING(HWPOISON_INJECT), run_inject_filter, check_corrupted },
 	{ "contig_range", MISSING(CONTIG_ALLOC), run_contig_range, check_contig_range },
 	{ "contig_part_first", MISSING(CONTIG_ALLOC), run_contig_part, check_contig_range,
-	  prepare_drain, .place = MIDDLE },
+	  .place = MIDDLE },
 #ifndef MODULE
 	{ "contig_part", MISSING(CONTIG_ALLOC), run_contig_part, check_contig_range,
 	  prepare_drain, .place = MIDDLE, .last_block = true },
@@ -1423,6 +1421,23 @@ static void mhp_walk_contig_isolated(struct kunit *test)
 	finish_walk(test, walk);
 }
 
+/* I10: what has gone is no hole that a contiguous range may have. */
+static void mhp_walk_contig_hole(struct kunit *test)
+{
+	static const struct walker walker = {
+		"hole", MISSING(CONTIG_ALLOC), run_contig_part, check_contig_range,
+		.place = MIDDLE,
+	};
+	struct walk *walk;
+
+	if (walker.missing)
+		kunit_skip(test, "%s is not set", walker.missing);
+	walk = begin_walk(test, &walker);
+	mhp_must_remove(test, walk->goes, GOES_SIZE);
+	KUNIT_EXPECT_EQ(test, run_contig_part(walk), -EBUSY);
+	KUNIT_EXPECT_EQ(test, zone_that_shrinks()->nr_isolate_pageblock, 0UL);
+}
+
 /* I10 I8: so does what hosts its memmap, which goes last. */
 static void mhp_walk_self_hosted(struct kunit *test)
 {
@@ -1708,6 +1723,7 @@ static struct kunit_case mhp_walk_cases[] = {
 	KUNIT_CASE(mhp_walk_stale_pfns),
 #endif
 	KUNIT_CASE(mhp_walk_contig_isolated),
+	KUNIT_CASE(mhp_walk_contig_hole),
 	KUNIT_CASE(mhp_walk_self_hosted),
 	KUNIT_CASE(mhp_walk_nesting),
 	KUNIT_CASE(mhp_walk_other_cpu),

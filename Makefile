@@ -29,8 +29,8 @@ help: ## list the targets
 	@echo 'Variables:'
 	@echo '  BASE=6.12      kernel to build: patches/BASE, Debian'"'"'s linux-source-BASE'
 	@echo '  KDIR=          use this source tree instead of the Debian package'
-	@echo '  FLAVOUR=       patched (default), stock, lifetime (the first posting alone) or debug,'
-	@echo '                 for kernel, run and shell'
+	@echo '  FLAVOUR=       patched (default), stock, lifetime (the first posting alone), debug or'
+	@echo '                 large-order (pages of up to 32 MiB), for kernel, run and shell'
 	@echo '  ARCH=          x86_64 (default) or arm64, for kernel, run, shell and test'
 	@echo '  PAGES=         with ARCH=arm64: 4k or 64k (default: both; 4k for run and shell)'
 	@echo '  JOBS=          parallel compile jobs (default: one per CPU)'
@@ -51,7 +51,7 @@ test-debug: deps ## run them on the debug flavour
 	@FLAVOUR=debug scripts/kernel.sh build
 	@BASE=$(where) scripts/test.py --flavour debug $(CASES)
 
-test-long: kernel-others kernel-arm64 ## run them with the long repetitions, and on arm64
+test-long: kernel-others kernel-arm64 kernel-large-order ## run them with the long repetitions, and on arm64
 	@BASE=$(where) scripts/test.py --long $(if $(arm64),,--arch x86_64) $(arm64-archs) $(CASES)
 
 measure: kernel-test kernel-arm64 ## print the results tables: usable MiB, memmap, text size, instructions
@@ -109,6 +109,12 @@ kernel-arm64:
 	@ARCH=arm64 FLAVOUR=patched scripts/kernel.sh build
 	@ARCH=arm64 PAGES=64k FLAVOUR=stock scripts/kernel.sh build
 
+# Pages of many granules: KUnit on both
+kernel-large-order:
+	@FLAVOUR=large-order scripts/kernel.sh build
+	@ARCH=arm64 scripts/deps.sh
+	@ARCH=arm64 PAGES=4k FLAVOUR=large-order scripts/kernel.sh build
+
 tree: deps ## build/BASE/tree: base kernel plus series, one commit per patch
 	@scripts/kernel.sh tree
 
@@ -136,11 +142,11 @@ deps: ## install the Debian packages that are missing, or say which
 	@scripts/deps.sh
 
 clean: ## remove objects, images and logs; keep the source trees
-	rm -rf build/log build/*/kunit build/*/kunit-co* build/*/stock build/*/lifetime build/*/patched build/*/debug build/*/arm64-* \
+	rm -rf build/log build/*/kunit build/*/kunit-co* build/*/stock build/*/lifetime build/*/patched build/*/debug build/*/large-order build/*/arm64-* \
 		build/*/compile-check build/debian-* build/ccache build/guest build/initramfs*.cpio* build/accel
 
 distclean: ## remove all of build/, the work tree with its commits included
 	rm -rf build
 
 .PHONY: help run test test-debug test-long measure soak module kunit kunit-module kunit-mutants kunit-coverage kunit-install shell kernel kernel-both kernel-test \
-	kernel-others kernel-arm64 tree patches apply check compile-check bisect deps clean distclean
+	kernel-others kernel-arm64 kernel-large-order tree patches apply check compile-check bisect deps clean distclean

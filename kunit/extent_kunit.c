@@ -34,25 +34,20 @@ struct found {
 	unsigned int nr;
 };
 
-static int find_extent(struct memory_extent *ext, void *arg)
-{
-	struct found *found = arg;
-
-	if (found->nr < ARRAY_SIZE(found->copies))
-		found->copies[found->nr] = *ext;
-	found->nr++;
-	return 0;
-}
-
 /* Copies of the extents of the first block: to read numbers from, no more */
 static struct found *find_extents(struct kunit *test)
 {
 	struct found *found = kunit_kzalloc(test, sizeof(*found), GFP_KERNEL);
+	unsigned long start = PHYS_PFN(mhp_spare_start(test)), pfn;
+	struct memory_extent *ext;
 
 	KUNIT_ASSERT_NOT_NULL(test, found);
 	lock_device_hotplug();
-	walk_memory_extents(mhp_spare_start(test), memory_block_size_bytes(), found,
-			    find_extent);
+	for_each_memory_extent(ext, pfn, start, start + PHYS_PFN(memory_block_size_bytes())) {
+		if (found->nr < ARRAY_SIZE(found->copies))
+			found->copies[found->nr] = *ext;
+		found->nr++;
+	}
 	unlock_device_hotplug();
 	return found;
 }
@@ -507,6 +502,52 @@ static void mhp_extent_group_follows(struct kunit *test)
 	mhp_must_remove(test, spare + block - SZ_16M, SZ_8M);
 }
 
+/* R5: that does not depend on which of them was added first. */
+static void mhp_extent_group_follows_later(struct kunit *test)
+{
+	u64 spare = mhp_spare_start(test), block = memory_block_size_bytes();
+	int group = mhp_must_register_group(test, PHYS_PFN(block + SZ_32M));
+
+	mhp_must_add(test, 0, spare, SZ_8M, MHP_NONE);
+	KUNIT_ASSERT_EQ(test, mhp_online(spare, SZ_8M, MMOP_ONLINE_MOVABLE), 0);
+	mhp_must_add(test, group, spare + block, block, MHP_NID_IS_MGID);
+	KUNIT_EXPECT_EQ(test, mhp_sysfs_write(block_file(test, spare + block, "state"),
+					      "online_movable"), 0);
+	mhp_must_add(test, group, spare + SZ_16M, SZ_8M, MHP_NID_IS_MGID);
+	mhp_expect_online(test, spare + SZ_16M, SZ_8M, 0, ZONE_MOVABLE);
+	/* Not what user space can find, nor what somebody took offline */
+	mhp_must_add(test, group, spare + 2 * block, SZ_8M, MHP_NID_IS_MGID);
+	mhp_expect_offline(test, spare + 2 * block, SZ_8M);
+	KUNIT_ASSERT_EQ(test, mhp_offline(spare + SZ_16M, SZ_8M), 0);
+	mhp_must_add(test, group, spare + SZ_32M, SZ_8M, MHP_NID_IS_MGID);
+	mhp_expect_online(test, spare + SZ_32M, SZ_8M, 0, ZONE_MOVABLE);
+	mhp_expect_offline(test, spare + SZ_16M, SZ_8M);
+}
+
+/* R5: what goes online takes its own group with it, and no group that was online. */
+static void mhp_extent_group_follows_own(struct kunit *test)
+{
+	u64 spare = mhp_spare_start(test), block = memory_block_size_bytes();
+	int groups[2], i;
+
+	for (i = 0; i < 2; i++)
+		groups[i] = mhp_must_register_group(test, PHYS_PFN(2 * SZ_8M));
+	mhp_must_add(test, groups[0], spare, SZ_8M, MHP_NID_IS_MGID);
+	KUNIT_ASSERT_EQ(test, mhp_online(spare, SZ_8M, MMOP_ONLINE_MOVABLE), 0);
+	/* In a block that is online already: a part of either */
+	mhp_must_add(test, 0, spare + block, SZ_8M, MHP_NONE);
+	KUNIT_ASSERT_EQ(test, mhp_online(spare + block, SZ_8M, MMOP_ONLINE_MOVABLE), 0);
+	for (i = 0; i < 2; i++)
+		mhp_must_add(test, groups[i], spare + block + (i + 1) * SZ_8M, SZ_8M,
+			     MHP_NID_IS_MGID);
+	mhp_must_add(test, groups[1], spare + SZ_8M, SZ_8M, MHP_NID_IS_MGID);
+	KUNIT_EXPECT_EQ(test, mhp_sysfs_write(block_file(test, spare, "state"), "online_movable"),
+			0);
+	mhp_expect_online(test, spare, 2 * SZ_8M, 0, ZONE_MOVABLE);
+	mhp_expect_offline(test, spare + block + SZ_8M, SZ_8M);
+	mhp_expect_online(test, spare + block + 2 * SZ_8M, SZ_8M, 0, ZONE_MOVABLE);
+}
+
 /* R1: a group knows what of it is in a kernel zone, and what can be moved. */
 static void mhp_extent_group_zones(struct kunit *test)
 {
@@ -532,96 +573,46 @@ static void mhp_extent_group_zones(struct kunit *test)
 	mhp_must_remove(test, extent_start(test, 1), EXTENT_SIZE);
 }
 
-/* A line of the file; @memmap is where the memmap is, and @hosted its pages there */
-static char *extent_line(struct kunit *test, u64 start, u64 size, const char *what,
-			 const char *memmap, unsigned int hosted)
+/* R1 R10: what sysfs tells of a block that is populated in part */
+static void mhp_extent_sysfs(struct kunit *test)
 {
-	char *line = kunit_kzalloc(test, 200, GFP_KERNEL);
+	const char *zones = block_file(test, mhp_spare_start(test), "valid_zones");
+	const char *bytes = block_file(test, mhp_spare_start(test), "populated_bytes");
 
-	KUNIT_ASSERT_NOT_NULL(test, line);
-	snprintf(line, 200, "0x%016llx-0x%016llx %s memmap=%s memmap_bytes=%llu hosted_bytes=%u\n",
-		 start, start + size - 1, what, memmap, size / 64, hosted * 4096);
-	return line;
-}
-
-/* Expect a line next in the text of a file, and skip it. */
-static void expect_line(struct kunit *test, char **text, char *line)
-{
-	char *end = strchr(*text, '\n');
-	char rest;
-
-	KUNIT_ASSERT_NOT_NULL_MSG(test, end, "instead of %s", line);
-	rest = end[1];
-	end[1] = 0;
-	KUNIT_EXPECT_STREQ(test, *text, line);
-	end[1] = rest;
-	*text = end + 1;
-}
-
-/* R1 R8: the extents of a block in sysfs, with all that they have of their own */
-static void mhp_extent_text(struct kunit *test)
-{
-	int group = mhp_must_register_group(test, PHYS_PFN(EXTENT_SIZE));
-	char *text, what[64];
-	u64 addr;
-
-	if (!node_possible(1) || !mhp_supports_memmap_on_memory() || sizeof(struct page) != 64)
-		kunit_skip(test, "boot with two nodes and memory_hotplug.memmap_on_memory=1");
-	mhp_must_add(test, 0, extent_start(test, 0), EXTENT_SIZE, MHP_NONE);
-	mhp_must_add(test, 1, extent_start(test, 1), EXTENT_SIZE, MHP_NONE);
-	KUNIT_ASSERT_EQ(test, mhp_online(extent_start(test, 1), EXTENT_SIZE,
-					 MMOP_ONLINE_MOVABLE), 0);
-	mhp_must_add(test, group, extent_start(test, 2), EXTENT_SIZE,
-		     MHP_MEMMAP_ON_MEMORY | MHP_NID_IS_MGID);
-	text = mhp_read_sysfs(test, block_file(test, mhp_spare_start(test), "extents"));
-	expect_line(test, &text, extent_line(test, extent_start(test, 0), EXTENT_SIZE,
-					     "offline node=0 zone=none group=none", "regular", 0));
-	expect_line(test, &text, extent_line(test, extent_start(test, 1), EXTENT_SIZE,
-					     "online node=1 zone=Movable group=none", "regular",
-					     0));
-	snprintf(what, sizeof(what), "offline node=0 zone=none group=%d", group);
-	expect_line(test, &text, extent_line(test, extent_start(test, 2), EXTENT_SIZE, what,
-					     "self", 32));
-	KUNIT_EXPECT_STREQ(test, text, "");
-	KUNIT_EXPECT_STREQ(test, mhp_read_sysfs(test, block_file(test, mhp_spare_start(test),
-								 "valid_zones")), "Movable\n");
 	KUNIT_EXPECT_STREQ(test, mhp_read_sysfs(test, "devices/system/memory/granularity_bytes"),
 			   "200000\n");
+	add_extents(test);
+	KUNIT_EXPECT_STREQ(test, mhp_read_sysfs(test, bytes), "1800000\n");
+	KUNIT_EXPECT_STREQ(test, mhp_read_sysfs(test, zones), "Normal Movable\n");
+	KUNIT_ASSERT_EQ(test, mhp_online(extent_start(test, 1), EXTENT_SIZE,
+					 MMOP_ONLINE_MOVABLE), 0);
+	KUNIT_EXPECT_STREQ(test, mhp_read_sysfs(test, bytes), "1800000\n");
+	KUNIT_EXPECT_STREQ(test, mhp_read_sysfs(test, zones), "Movable\n");
+	KUNIT_ASSERT_EQ(test, mhp_online(extent_start(test, 0), EXTENT_SIZE,
+					 MMOP_ONLINE_KERNEL), 0);
+	KUNIT_EXPECT_STREQ(test, mhp_read_sysfs(test, zones), "Normal Movable\n");
 	KUNIT_ASSERT_EQ(test, mhp_offline(extent_start(test, 1), EXTENT_SIZE), 0);
-	KUNIT_EXPECT_STREQ(test, mhp_read_sysfs(test, block_file(test, mhp_spare_start(test),
-								 "valid_zones")),
-			   "Normal Movable\n");
-	mhp_must_remove(test, extent_start(test, 2), EXTENT_SIZE);
-
-	/* What was added behind boot memory, with the memmap that boot has made */
-	addr = mhp_edge_start(test);
-	mhp_must_add(test, 0, addr, SZ_2M, MHP_MEMMAP_ON_MEMORY);
-	text = mhp_read_sysfs(test, block_file(test, addr, "extents"));
-	while (strchr(text, '\n')[1])
-		text = strchr(text, '\n') + 1;
-	expect_line(test, &text, extent_line(test, addr, SZ_2M,
-					     "offline node=0 zone=none group=none", "boot", 0));
-}
-
-/* R1: a block with more extents than a page has room for */
-static void mhp_extent_text_long(struct kunit *test)
-{
-	u64 start = mhp_spare_start(test), at;
-	char *text;
-
-	if (sizeof(struct page) != 64)
-		kunit_skip(test, "struct page has not 64 bytes");
-	for (at = start; at < start + memory_block_size_bytes(); at += SZ_2M)
-		mhp_must_add(test, 0, at, SZ_2M, MHP_NONE);
-	text = mhp_read_sysfs(test, block_file(test, start, "extents"));
-	for (at = start; at < start + memory_block_size_bytes(); at += SZ_2M)
-		expect_line(test, &text, extent_line(test, at, SZ_2M,
-						     "offline node=0 zone=none group=none",
-						     "regular", 0));
-	KUNIT_EXPECT_STREQ(test, text, "");
+	KUNIT_EXPECT_STREQ(test, mhp_read_sysfs(test, zones), "Normal\n");
+	mhp_must_remove(test, extent_start(test, 1), EXTENT_SIZE);
+	KUNIT_EXPECT_STREQ(test, mhp_read_sysfs(test, bytes), "1000000\n");
 }
 
 #ifdef CONFIG_MEMORY_FAILURE
+/* R3: what could not be brought back goes offline last. */
+static void mhp_extent_poison_last(struct kunit *test)
+{
+	add_extents(test);
+	KUNIT_ASSERT_EQ(test, write_state(test, "online_movable"), 0);
+	KUNIT_ASSERT_EQ(test, memory_failure(PHYS_PFN(extent_start(test, 0)) + 5,
+					     MF_SW_SIMULATED), 0);
+	mhp_veto(test, MEM_GOING_OFFLINE, 2, -EBUSY);
+	KUNIT_EXPECT_EQ(test, write_state(test, "offline"), -EBUSY);
+	expect_extents(test, 0x7);
+	mhp_veto(test, 0, 0, 0);
+	KUNIT_EXPECT_EQ(test, write_state(test, "offline"), 0);
+	expect_extents(test, 0);
+}
+
 /* I4: a page with bad memory keeps its own extent from going online, and no other. */
 static void mhp_extent_poison(struct kunit *test)
 {
@@ -708,10 +699,12 @@ static struct kunit_case mhp_extent_cases[] = {
 	KUNIT_CASE(mhp_extent_uevents),
 	KUNIT_CASE(mhp_extent_policy),
 	KUNIT_CASE_SLOW(mhp_extent_group_follows),
+	KUNIT_CASE(mhp_extent_group_follows_later),
+	KUNIT_CASE(mhp_extent_group_follows_own),
 	KUNIT_CASE(mhp_extent_group_zones),
-	KUNIT_CASE(mhp_extent_text),
-	KUNIT_CASE(mhp_extent_text_long),
+	KUNIT_CASE(mhp_extent_sysfs),
 #ifdef CONFIG_MEMORY_FAILURE
+	KUNIT_CASE(mhp_extent_poison_last),
 	KUNIT_CASE(mhp_extent_poison),
 #endif
 	{}

@@ -465,19 +465,16 @@ static bool is_edge(unsigned long pfn)
 	return ms && ms->usage && test_bit(subsection_map_index(pfn), ms->usage->edge_map);
 }
 
-static int count_extent(struct memory_extent *ext, void *arg)
-{
-	struct mhp_snapshot *snap = arg;
-
-	snap->extents++;
-	snap->online += ext->online;
-	return 0;
-}
-
 static void count_extents(struct mhp_snapshot *snap)
 {
+	struct memory_extent *ext;
+	unsigned long pfn;
+
 	lock_device_hotplug();
-	walk_memory_extents(0, spare_start + spare_size, snap, count_extent);
+	for_each_memory_extent(ext, pfn, 0, PHYS_PFN(spare_start + spare_size)) {
+		snap->extents++;
+		snap->online += ext->online;
+	}
 	unlock_device_hotplug();
 }
 
@@ -716,7 +713,7 @@ int mhp_online(u64 start, u64 size, enum mmop type)
 	int ret;
 
 	lock_device_hotplug();
-	ret = online_memory_extents(start, size, type);
+	ret = online_memory_range(start, size, type);
 	unlock_device_hotplug();
 	return ret;
 }
@@ -733,7 +730,7 @@ int mhp_offline(u64 start, u64 size)
 	int ret;
 
 	lock_device_hotplug();
-	ret = offline_memory_extents(start, size);
+	ret = offline_memory_range(start, size);
 	unlock_device_hotplug();
 	return ret;
 }
@@ -1009,23 +1006,19 @@ struct leftover {
 
 #ifdef CONFIG_MHP_SUBSECTION
 
-static int first_extent(struct memory_extent *ext, void *arg)
-{
-	struct leftover *left = arg;
-
-	left->start = PFN_PHYS((u64)ext->start_pfn);
-	left->size = PFN_PHYS((u64)ext->nr_pages);
-	return 1;
-}
-
 static bool find_leftover(u64 start, u64 end, struct leftover *left)
 {
-	int found;
+	unsigned long pfn = PHYS_PFN(start);
+	struct memory_extent *ext;
 
 	lock_device_hotplug();
-	found = walk_memory_extents(start, end - start, left, first_extent);
+	ext = memory_extent_find(&pfn, PHYS_PFN(end));
+	if (ext) {
+		left->start = PFN_PHYS((u64)ext->start_pfn);
+		left->size = PFN_PHYS((u64)ext->nr_pages);
+	}
 	unlock_device_hotplug();
-	return found;
+	return ext;
 }
 
 #else

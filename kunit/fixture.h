@@ -14,6 +14,9 @@
 #include <linux/bitmap.h>
 #include <linux/gfp_types.h>
 #include <linux/memory.h>
+#ifdef CONFIG_MHP_SUBSECTION
+#include <linux/memory_extent.h>
+#endif
 #include <linux/memory_hotplug.h>
 #include <linux/mmzone.h>
 #include <linux/types.h>

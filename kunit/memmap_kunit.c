@@ -28,19 +28,16 @@ static const struct place_param places[] = {
 
 KUNIT_ARRAY_PARAM_DESC(place, places, name);
 
-static int copy_extent(struct memory_extent *ext, void *arg)
-{
-	*(struct memory_extent *)arg = *ext;
-	return 1;
-}
-
 static bool get_extent(u64 addr, struct memory_extent *ext,
 		       struct vmem_altmap *altmap)
 {
-	int found;
+	unsigned long pfn = PHYS_PFN(addr);
+	struct memory_extent *found;
 
 	lock_device_hotplug();
-	found = walk_memory_extents(addr, PAGE_SIZE, ext, copy_extent);
+	found = memory_extent_find(&pfn, pfn + 1);
+	if (found)
+		*ext = *found;
 	if (found && ext->altmap)
 		memcpy(altmap, ext->altmap, sizeof(*altmap));
 	unlock_device_hotplug();

@@ -79,6 +79,8 @@ struct part {
  * @state: what it is; changed with @lock held
  * @poisoned: pfns that were taken out of use, since the memory was added
  * @nr_poisoned: number of them
+ * @went_with: which write to the state of its block took it offline last, or 0; set with
+ *	all parts held still
  * @pgmap: of ZONE_DEVICE
  */
 struct slot {
@@ -91,6 +93,7 @@ struct slot {
 	enum state state;
 	unsigned long poisoned[MAX_POISON];
 	unsigned int nr_poisoned;
+	unsigned int went_with;
 	struct dev_pagemap pgmap;
 };
 
@@ -255,10 +258,9 @@ struct seen {
 	const struct slot *slot;
 };
 
-static int see_extent(struct memory_extent *ext, void *arg)
+static void see_extent(const struct memory_extent *ext, struct seen *seen)
 {
 	u64 start = PFN_PHYS((u64)ext->start_pfn), end = start + PFN_PHYS((u64)ext->nr_pages);
-	struct seen *seen = arg;
 
 	seen->pages += ext->nr_pages;
 	seen->online += ext->online ? ext->nr_pages : 0;
@@ -268,17 +270,19 @@ static int see_extent(struct memory_extent *ext, void *arg)
 #ifdef CONFIG_MEMORY_FAILURE
 	seen->poisoned += atomic_long_read(&ext->nr_hwpoison);
 #endif
-	return 0;
 }
 
 /* What is wrong about the extents of a part that nobody changes meanwhile, or NULL */
 static const char *wrong_extents(const struct slot *slot)
 {
 	struct seen seen = { .slot = slot };
-	unsigned long pages = 0;
+	unsigned long pages = 0, pfn;
+	struct memory_extent *ext;
 
 	lock_device_hotplug();
-	walk_memory_extents(slot->start, slot->size, &seen, see_extent);
+	for_each_memory_extent(ext, pfn, PHYS_PFN(slot->start),
+			       PHYS_PFN(slot->start + slot->size))
+		see_extent(ext, &seen);
 	unlock_device_hotplug();
 	if (slot->state == OFFLINE || slot->state == ONLINE)
 		pages = PHYS_PFN(slot->size);
@@ -469,6 +473,19 @@ static int do_op(struct thread *thread, struct slot *slot, enum op op)
 	}
 }
 
+/* R9: what went offline only because its block did comes back when one of these goes. */
+static void come_back(struct race *race, struct slot *gone)
+{
+	unsigned int i;
+
+	for (i = 0; gone->went_with && i < race->nr_slots; i++) {
+		struct slot *slot = &race->slots[i];
+
+		if (slot != gone && slot->went_with == gone->went_with && slot->state == OFFLINE)
+			slot->state = ONLINE;
+	}
+}
+
 static const enum count op_counts[] = { ADDED, ONLINED, OFFLINED, REMOVED, REMOVED };
 
 static int expected(const struct slot *slot, enum op op)
@@ -511,6 +528,10 @@ static void plug_ram(struct thread *thread, struct slot *slot)
 		done(thread, REFUSED);
 	} else if (before != HOLE || op == ADD) {
 		slot->state = ops[op].state;
+		if (before == OFFLINE && slot->state == HOLE)
+			come_back(thread->race, slot);
+		if (before != OFFLINE || slot->state == HOLE)
+			slot->went_with = 0;
 		if (slot->state != before)
 			done(thread, op_counts[op]);
 		if (slot->kind == STATE && op == BRING_ONLINE)
@@ -526,17 +547,27 @@ static void plug_ram(struct thread *thread, struct slot *slot)
 static void plugger_step(struct thread *thread)
 {
 	struct slot *slot = random_slot_of(thread, BIT(PLUGGED) | BIT(STATE) | BIT(DEVICE), true);
+	struct race *race = thread->race;
+	bool alone;
 
 	if (!slot)
 		return;
-	down_read(&thread->race->parts);
+	/* What it does may change other parts as well. */
+	alone = READ_ONCE(slot->went_with);
+	if (alone)
+		down_write(&race->parts);
+	else
+		down_read(&race->parts);
 	mutex_lock(&slot->lock);
 	if (slot->kind == DEVICE)
 		plug_device(thread, slot);
-	else
+	else if (alone || !slot->went_with)
 		plug_ram(thread, slot);
 	mutex_unlock(&slot->lock);
-	up_read(&thread->race->parts);
+	if (alone)
+		up_write(&race->parts);
+	else
+		up_read(&race->parts);
 }
 
 static const struct role plugger = {
@@ -564,6 +595,7 @@ static void block_writer_step(struct thread *thread)
 {
 	struct race *race = thread->race;
 	bool online = random_below(thread, 2);
+	static unsigned int writes;
 	enum state from = online ? OFFLINE : ONLINE, to = online ? ONLINE : OFFLINE;
 	unsigned int i, there = 0, change = 0;
 	struct slot *slot;
@@ -575,6 +607,7 @@ static void block_writer_step(struct thread *thread)
 		change += race->slots[i].state == from;
 	}
 	want = change ? 0 : there ? -EINVAL : -ENOENT;
+	writes++;
 	ret = write_state(thread, race->slots, online ? "online_movable" : "offline");
 	if (ret != want)
 		fail(thread, "the block, with %u of %u parts to change to %s: %d, not %d", change,
@@ -583,6 +616,8 @@ static void block_writer_step(struct thread *thread)
 		slot = &race->slots[i];
 		if (!ret && slot->state == from) {
 			slot->state = to;
+			if (!online)
+				slot->went_with = writes;
 			done(thread, online ? BLOCK_ONLINES : BLOCK_OFFLINES);
 		}
 		check_slot(thread, slot, "writing the state of its block");
@@ -666,15 +701,13 @@ static bool free_page_fits(struct page *page, struct zone *zone)
 	return true;
 }
 
-static int inspect_extent(struct memory_extent *ext, void *arg)
+static void inspect_extent(const struct memory_extent *ext, struct thread *thread)
 {
 	unsigned long pfn = ext->start_pfn, end = pfn + ext->nr_pages, flags;
-	struct thread *thread = arg;
 	struct page *page;
 
-	if (ext->online != !!ext->zone)
-		fail(thread, "extent at pfn %#lx: online %d, in a zone %d", pfn, ext->online,
-		     !!ext->zone);
+	if (ext->online && !ext->zone)
+		fail(thread, "extent at pfn %#lx: online in no zone", pfn);
 	for (; pfn < end; pfn = SUBSECTION_ALIGN_UP(pfn + 1)) {
 		page = pfn_to_online_page(pfn);
 		if (!!page != ext->online || (page && page_zone(page) != ext->zone))
@@ -682,7 +715,7 @@ static int inspect_extent(struct memory_extent *ext, void *arg)
 			     ext->start_pfn);
 	}
 	if (!ext->online || atomic_read(&thread->race->errors))
-		return 0;
+		return;
 
 	for (pfn = ext->start_pfn; pfn < end;) {
 		/* By sub-sections: others want to allocate. */
@@ -700,16 +733,18 @@ static int inspect_extent(struct memory_extent *ext, void *arg)
 		}
 		spin_unlock_irqrestore(&ext->zone->lock, flags);
 	}
-	return 0;
 }
 
 /* Extents, online bits, zones and free pages tell the same. */
 static void inspector_step(struct thread *thread)
 {
 	struct race *race = thread->race;
+	struct memory_extent *ext;
+	unsigned long pfn;
 
 	lock_device_hotplug();
-	walk_memory_extents(race->start, race->end - race->start, thread, inspect_extent);
+	for_each_memory_extent(ext, pfn, PHYS_PFN(race->start), PHYS_PFN(race->end))
+		inspect_extent(ext, thread);
 	unlock_device_hotplug();
 	done(thread, INSPECTIONS);
 }
@@ -971,44 +1006,6 @@ static const struct role lasting_poisoner = {
 
 /* --- Readers of files ------------------------------------------------------------------- */
 
-/* What the line of an extent must say of the part of the block that it is in */
-static bool extent_line_fits(struct race *race, const char *line, u64 *last, bool *anchors)
-{
-	u64 block = memory_block_size_bytes(), start, end, bytes, hosted;
-	char state[12], zone[12], group[12], memmap[12];
-	const struct slot *slot;
-	int nid, len = 0;
-	bool online, self;
-
-	if (sscanf(line, "%llx-%llx %11s node=%d zone=%11s group=%11s %n", &start, &end, state,
-		   &nid, zone, group, &len) != 6 ||
-	    sscanf(line + len, "memmap=%11s memmap_bytes=%llu hosted_bytes=%llu", memmap, &bytes,
-		   &hosted) != 3)
-		return false;
-	for (slot = race->slots; slot < race->slots + race->nr_slots; slot++) {
-		if (start < slot->start + slot->size)
-			break;
-	}
-	if (slot == race->slots + race->nr_slots || slot->kind == GAP || slot->kind == DEVICE)
-		return false;
-	online = !strcmp(state, "online");
-	self = !strcmp(memmap, "self");
-	if (slot->kind == ANCHOR && online)
-		*anchors = true;
-	if (start <= *last && *last)
-		return false;
-	*last = end;
-	return (online || !strcmp(state, "offline")) &&
-	       start == max(slot->start, ALIGN_DOWN(start, block)) &&
-	       end + 1 == min(slot->start + slot->size, ALIGN_DOWN(start, block) + block) &&
-	       (slot->kind != ANCHOR || online) && (slot->kind != IDLE || !online) &&
-	       !strcmp(zone, online ? "Movable" : "none") && nid == slot->nid &&
-	       !strcmp(group, "none") &&
-	       self == (slot->flags & MHP_MEMMAP_ON_MEMORY && mhp_supports_memmap_on_memory()) &&
-	       bytes == PHYS_PFN(end + 1 - start) * sizeof(struct page) &&
-	       hosted == (self ? PAGE_ALIGN(bytes) : 0);
-}
-
 /* Whether an anchor is in the block, so that it is there and online all the time */
 static bool block_has_anchor(struct race *race, unsigned long id)
 {
@@ -1021,26 +1018,30 @@ static bool block_has_anchor(struct race *race, unsigned long id)
 	return false;
 }
 
-static void read_extents(struct thread *thread, unsigned long id, char *text)
+/* What is populated consists of the parts that come and go, and of those that do not. */
+static bool populated_fits(struct race *race, unsigned long id, const char *text)
 {
-	bool anchors = !block_has_anchor(thread->race, id);
-	char *line, *rest = text;
-	u64 last = 0;
+	u64 start = id * memory_block_size_bytes(), end = start + memory_block_size_bytes();
+	u64 size, most = 0, least = 0;
+	unsigned int i;
 
-	while ((line = strsep(&rest, "\n")) && *line) {
-		if (extent_line_fits(thread->race, line, &last, &anchors))
+	for (i = 0; i < race->nr_slots; i++) {
+		const struct slot *slot = &race->slots[i];
+		u64 from = max(slot->start, start), to = min(slot->start + slot->size, end);
+
+		if (from >= to || slot->kind == GAP || slot->kind == DEVICE)
 			continue;
-		fail(thread, "memory%lu/extents: %s", id, line);
-		return;
+		most += to - from;
+		least += slot->kind == ANCHOR ? to - from : 0;
 	}
-	if (!anchors)
-		fail(thread, "memory%lu/extents lacks what is always there", id);
+	return !kstrtoull(text, 16, &size) && IS_ALIGNED(size, mhp_granule_bytes()) &&
+	       size >= least && size <= most;
 }
 
 static void reader_step(struct thread *thread)
 {
 	static const char * const names[] = {
-		"state", "extents", "valid_zones", "removable", "phys_index",
+		"state", "populated_bytes", "valid_zones", "removable", "phys_index",
 	};
 	struct race *race = thread->race;
 	unsigned long id = block_id(race->start) +
@@ -1058,10 +1059,11 @@ static void reader_step(struct thread *thread)
 			fail(thread, "%s: %zd", name, ret);
 		return;
 	}
-	if (ret < 0 || (!ret && strcmp(names[what], "extents"))) {
+	if (ret <= 0) {
 		fail(thread, "%s: %zd", name, ret);
-	} else if (!strcmp(names[what], "extents")) {
-		read_extents(thread, id, text);
+	} else if (!strcmp(names[what], "populated_bytes")) {
+		if (!populated_fits(race, id, text))
+			fail(thread, "%s: %s", name, text);
 	} else if (!strcmp(names[what], "state")) {
 		/* Some of it may be going offline. */
 		if (strcmp(text, "online\n") && strcmp(text, "going-offline\n") &&

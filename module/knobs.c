@@ -223,8 +223,8 @@ static int change_range(struct mhp_request *req, bool online, enum mmop type)
 		ret = request_err(req, -EALREADY, "all of the range is %s already",
 				  online ? "online" : "offline");
 	if (!ret)
-		ret = online ? online_memory_extents(req->start, req->size, type) :
-			       offline_memory_extents(req->start, req->size);
+		ret = online ? online_memory_range(req->start, req->size, type) :
+			       offline_memory_range(req->start, req->size);
 	unlock_device_hotplug();
 	return ret;
 }
@@ -239,10 +239,9 @@ static int apply_online_type(struct mhp_request *req)
 		return ret;
 	ret = read_coverage(req, &cover);
 	if (!ret && cover.online)
-		ret = offline_memory_extents(req->start, req->size);
+		ret = offline_memory_range(req->start, req->size);
 	if (!ret && req->online_type != MMOP_OFFLINE)
-		ret = online_memory_extents(req->start, req->size,
-					    req->online_type);
+		ret = online_memory_range(req->start, req->size, req->online_type);
 	unlock_device_hotplug();
 	return ret;
 }

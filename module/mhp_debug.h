@@ -16,6 +16,9 @@
 
 #include <linux/bitmap.h>
 #include <linux/memory.h>
+#ifdef CONFIG_MHP_SUBSECTION
+#include <linux/memory_extent.h>
+#endif
 #include <linux/memory_hotplug.h>
 #include <linux/mmzone.h>
 #include <linux/seq_file.h>

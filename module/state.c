@@ -373,11 +373,6 @@ const char *mhp_memmap_name(enum mhp_memmap memmap)
 
 #ifdef MHP_SUBSECTION
 
-struct walk {
-	mhp_extent_fn func;
-	void *arg;
-};
-
 static enum mhp_memmap extent_memmap(const struct memory_extent *mext)
 {
 	unsigned long end = mext->start_pfn + mext->nr_pages;
@@ -392,9 +387,8 @@ static enum mhp_memmap extent_memmap(const struct memory_extent *mext)
 	return MHP_MEMMAP_BOOT;
 }
 
-static int walk_extent(struct memory_extent *mext, void *arg)
+static int show_extent(const struct memory_extent *mext, mhp_extent_fn func, void *arg)
 {
-	struct walk *walk = arg;
 	struct mhp_extent ext = {
 		.start = PFN_PHYS(mext->start_pfn),
 		.size = PFN_PHYS(mext->nr_pages),
@@ -403,7 +397,7 @@ static int walk_extent(struct memory_extent *mext, void *arg)
 		.nid = mext->nid,
 		.described = mext->nr_pages,
 		.mgid = mext->group ? mext->group->mgid : MHP_NOTHING,
-		.zone = mext->zone ? mext->zone->name : "none",
+		.zone = mext->online && mext->zone ? mext->zone->name : "none",
 		.memmap = extent_memmap(mext),
 	};
 
@@ -412,7 +406,7 @@ static int walk_extent(struct memory_extent *mext, void *arg)
 		ext.hosted = mext->altmap->free;
 		ext.hosted_alloc = mext->altmap->alloc;
 	}
-	return walk->func(&ext, walk->arg);
+	return func(&ext, arg);
 }
 
 /**
@@ -428,9 +422,16 @@ static int walk_extent(struct memory_extent *mext, void *arg)
  */
 int mhp_walk_extents(u64 start, u64 size, mhp_extent_fn func, void *arg)
 {
-	struct walk walk = { func, arg };
+	struct memory_extent *mext;
+	unsigned long pfn;
+	int ret;
 
-	return walk_memory_extents(start, size, &walk, walk_extent);
+	for_each_memory_extent(mext, pfn, PHYS_PFN(start), PHYS_PFN(start + size)) {
+		ret = show_extent(mext, func, arg);
+		if (ret)
+			return ret;
+	}
+	return 0;
 }
 
 #else

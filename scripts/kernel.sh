@@ -287,7 +287,9 @@ compile() {
 compile_at() {
 	local at=$1
 	shift
-	make -C "$at" O="$obj" ARCH="$ARCH" -j"$JOBS" LOCALVERSION= \
+	local args
+	mapfile -t args < <(make_args "$FLAVOUR")
+	make -C "$at" O="$obj" ARCH="$ARCH" -j"$JOBS" LOCALVERSION= "${args[@]}" \
 		CC="${ccache[*]} ${CROSS_COMPILE:-}gcc" KBUILD_BUILD_USER=mhp KBUILD_BUILD_HOST=mhp \
 		KBUILD_BUILD_TIMESTAMP='2025-01-01' "$@"
 }
@@ -295,9 +297,9 @@ compile_at() {
 build() {
 	local now
 	case $FLAVOUR in
-	patched | stock | debug) ;;
+	patched | stock | debug | large-order) ;;
 	lifetime) [ ! -f "$patchdir/lifetime" ] || lifetime_src ;;
-	*) die "FLAVOUR=$FLAVOUR: patched, stock, lifetime or debug" ;;
+	*) die "FLAVOUR=$FLAVOUR: patched, stock, lifetime, large-order or debug" ;;
 	esac
 	mkdir -p "$out"
 	lock "$out/.lock"

@@ -44,6 +44,9 @@ arm64: | arm64:4k | arm64:64k)
 *) die "ARCH=$ARCH PAGES=$PAGES: x86_64 without PAGES, or arm64 with 4k, 64k or none" ;;
 esac
 
+# What to give make for a flavour, beside its configuration
+make_args() { [ "$1" != large-order ] || echo "KCFLAGS=-include $top/scripts/large-order.h"; }
+
 # Show a path as the user would type it from the top of the repository.
 rel() { printf '%s' "${1#"$top"/}"; }
 

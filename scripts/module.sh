@@ -29,6 +29,7 @@ args=(ARCH=x86_64)
 if grep -q '^CONFIG_ARM64=y' "$kernel/config"; then
 	args=(ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu-)
 fi
+mapfile -t -O "${#args[@]}" args < <(make_args "${kernel##*/}")
 
 mkdir -p "$out"
 exec 9>"$out/.lock"

@@ -13,7 +13,8 @@ DIMMS = (('dimm0', 134), ('dimm1', 256))
 SYS = '/sys/devices/system/memory'
 MHP = '/sys/kernel/debug/mhp'
 EXTENT = re.compile(r'0x(?P<start>[0-9a-f]+)-0x(?P<end>[0-9a-f]+) (?P<state>\S+) node=(?P<node>\d+) '
-                    r'zone=(?P<zone>.+?) memmap=(?P<memmap>\S+)')
+                    r'zone=(?P<zone>.+?) memmap=(?P<memmap>\S+).*')
+EXTENTS = '/sys/kernel/debug/memory_extents'
 
 
 def addresses(guest):
@@ -22,19 +23,20 @@ def addresses(guest):
 
 
 def blocks(guest):
-    """[(number, start, size, state, extents' text or None)] of every memory block."""
+    """[(number, start, size, state, populated_bytes or None, extents' text or None)] of every
+    memory block."""
     size = int(guest.read(SYS + '/block_size_bytes'), 16)
-    text = guest.sh(f'cd {SYS}; for b in memory*; do echo "$b $(cat $b/phys_index $b/state | xargs)";'
-                    'sed "s/^/ /" $b/extents 2>/dev/null; [ -e $b/extents ] || echo "-"; done')
+    text = guest.sh(f'cd {SYS}; for b in memory*; do cat $b/phys_index $b/state '
+                    '$b/populated_bytes 2>/dev/null | xargs; done')
+    status, extents = guest.run(f'cat {EXTENTS}')
     found = []
     for line in text.splitlines():
-        if line.startswith('memory'):
-            _, index, state = line.split()
-            found.append([int(index, 16), int(index, 16) * size, size, state, ''])
-        elif line == '-':
-            found[-1][4] = None
-        else:
-            found[-1][4] += line[1:] + '\n'
+        index, state, *populated = line.split()
+        start = int(index, 16) * size
+        mine = [m[0] for m in EXTENT.finditer(extents)
+                if start <= int(m['start'], 16) < start + size]
+        found.append([int(index, 16), start, size, state, populated[0] if populated else None,
+                      '\n'.join(mine) if status == 0 else None])
     return sorted(found)
 
 
@@ -45,11 +47,11 @@ def overlap(a, b, c, d):
 def usage(found, start, end):
     """(online bytes, block numbers, places of the memmap) within a range."""
     online, numbers, places = 0, [], []
-    for number, base, size, state, extents in found:
+    for number, base, size, state, _, extents in found:
         if not overlap(base, base + size, start, end):
             continue
         numbers.append(number)
-        if extents is None:             # no such file: blocks are all or nothing
+        if extents is None:             # no such list: blocks are all or nothing
             online += overlap(base, base + size, start, end) if state == 'online' else 0
             continue
         for m in EXTENT.finditer(extents):
@@ -158,10 +160,12 @@ def main():
     print(f'\n{SYS}/:\n')
     status, text = new['granularity']
     print('  granularity_bytes: ' + (text.strip() if status == 0 else 'no such file'))
-    for number, _, _, state, extents in new['hot']:
-        print(f'  memory{number}: state {state}')
-        for line in ('no extents file',) if extents is None else extents.splitlines():
-            print('    ' + line)
+    for number, _, _, state, populated, _ in new['hot']:
+        print(f'  memory{number}: state {state}, populated_bytes {populated or "no such file"}')
+    print(f'\n{EXTENTS}:\n')
+    for *_, extents in new['hot']:
+        for line in ('no such file',) if extents is None else extents.splitlines():
+            print('  ' + line)
     print(f'\nstock ({old["version"]}): {old["total"] / MIB:g} of {plugged} MiB usable; '
           f'MemTotal grew by {old["grew"] / 1024:g} MiB; the kernel said:\n')
     print('\n'.join('  ' + line for line in old['refusals']) or '  nothing')

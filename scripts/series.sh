@@ -164,7 +164,7 @@ bisect() {
 		subject=$(git -C "$tree" log -1 --format=%s "$c")
 		# What the quick tests can count on from here on, see STEPS in tests/lib.py
 		case $subject in
-		*'show the extents'*) have=extents ;;
+		*'show memory extents'*) have=extents ;;
 		'ACPI: memhotplug'*) have=acpi ;;
 		dax/kmem*) have=kmem ;;
 		*'host its memmap'*) have=memmap ;;

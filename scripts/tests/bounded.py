@@ -8,7 +8,7 @@ import time
 
 from lib import (GRANULE, MEMORY, MIB, MOD, SECTION, World, case, expect, expect_between,
                  expect_same, fail, h, snapshot)
-from devices import DAX_SIZE, dax_guest, make_dax, to_system_ram, unbind
+from devices import DAX_SIZE, dax_guest, full_blocks, make_dax, to_system_ram, unbind
 from sections import BLOCK, HIDDEN
 
 LARGEST = 4 * MIB               # the largest page of the page allocator
@@ -95,9 +95,13 @@ def eject_of_pinned_dimm(t):
         with g.filled(370 * MIB) as verify:
             # In the block that both DIMMs share, each time
             pin(g, one + SECTION, 6 * MIB)
-            # The kernel tries it twice.
+            # The kernel tries it twice. To user space, the block is online all the time.
+            g.sh(f'cd {MEMORY}/memory{g.block(one + SECTION)}; (while [ ! -e /tmp/stop ]; do '
+                 'cat state >>/tmp/states; usleep 20000; done) >/dev/null 2>&1 & true')
             with seconds(g, 'eject of the first', PATIENCE, 2 * PATIENCE + 20):
                 g.eject('one', gone=False)
+            expect('states of the shared block', g.sh('echo >/tmp/stop; sort -u /tmp/states'),
+                   'online\n')
             w.check(rams, 'the first refused')
             others_go_on(g)
             g.mod_ok('unpin')
@@ -124,13 +128,18 @@ def unbind_of_pinned_kmem(t):
         w = World(g)
         to_system_ram(g)
         ram = (dax, DAX_SIZE, 0, 'Movable')
+        w.check([ram], 'system-ram', spans=False)
+        full = full_blocks(dax)
+        shared = full.stop * SECTION, dax + DAX_SIZE - full.stop * SECTION
         with g.filled(390 * MIB) as verify:
-            # In the shared block that the device ends in
-            pin(g, (dax + DAX_SIZE) // SECTION * SECTION, (dax + DAX_SIZE) % SECTION)
+            # In the block that the device ends in and does not fill
+            pin(g, *shared)
             # What does move goes first, and comes back in the end.
             with seconds(g, 'unbind', PATIENCE, PATIENCE + 35):
-                unbind(g)
-            w.check([ram], 'left behind', spans=False)
+                unbind(g, dax)
+            w.check([(dax, full.start * SECTION - dax, 0, 'Movable'),
+                     (full.start * SECTION, len(full) * SECTION, 0, None),
+                     (*shared, 0, 'Movable')], 'left behind', spans=False)
             others_go_on(g, HIDDEN)
             verify()
         g.mod_ok('unpin')

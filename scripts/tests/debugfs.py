@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 
 from lib import (BUILD, GRANULE, MEMORY, MIB, PAGE, SECTION, TOP, Failure, World, case, expect,
-                 expect_between, expect_lines, expect_same, fail, h, helper, parse_extents,
+                 expect_between, expect_lines, expect_same, fail, h, helper,
                  parse_zoneinfo, snapshot, system_ram)
 from devices import dax_guest, make_dax, to_system_ram
 from sections import HIDDEN
@@ -139,7 +139,7 @@ def check_sections(g, lines):
 
 
 def check_blocks(g, lines):
-    """Against sysfs, which has the same extents in other words."""
+    """Against mm, which has the same extents in other words."""
     found = records(lines)
     extents = [r for r in found if 'extent' in r]
     seen = [f"{int(r['block'])} {int(r['start'], 16):#x} {int(r['end'], 16) + 1:#x} "
@@ -148,7 +148,7 @@ def check_blocks(g, lines):
     theirs = [f"{e.block} {e.start:#x} {e.end:#x} {'online' if e.online else 'offline'} {e.node} "
               f"{e.zone or 'none'} {e.group} {e.memmap} {e.memmap_bytes} {e.hosted_bytes}"
               for e in g.extents()]
-    expect_lines('extents, against sysfs', seen, theirs)
+    expect_lines('extents, against mm', seen, theirs)
     for r in extents:
         taken = {r['altmap_free'], r['altmap_alloc']}
         expect(f"altmap of {r['start']}", taken, {'none'} if r['hosted_bytes'] == '0' and

@@ -3,8 +3,8 @@
 
 import re
 
-from lib import (BUILTIN_INDEX, GRANULE, MEMORY, MIB, World, builtin_index, case, expect,
-                 expect_between, expect_lines, fail, h, parse_zoneinfo)
+from lib import (BUILTIN_INDEX, GRANULE, INJECT, MEMORY, MIB, SECTION, World, builtin_index, case,
+                 expect, expect_between, expect_lines, fail, h, parse_zoneinfo)
 from sections import BLOCK, HIDDEN
 
 DAX_SIZE = 414 * MIB            # of 416 MiB; libnvdimm keeps 2 MiB
@@ -39,7 +39,16 @@ def to_devdax(g):
         fail('daxctl reconfigure-device', 'reconfigured 1 device', out)
 
 
-def unbind(g):
+def full_blocks(dax):
+    """The memory blocks that the device at that address fills"""
+    return range(-(-dax // SECTION), (dax + DAX_SIZE) // SECTION)
+
+
+def unbind(g, dax=None):
+    """Unbind kmem; with the address of the device, after its full blocks went offline."""
+    for block in full_blocks(dax) if dax else ():
+        if g.read(f'{MEMORY}/memory{block}/state') != 'offline\n':
+            expect(f'offline of memory{block}', g.state(block, 'offline'), None)
     expect('unbind kmem', g.write('/sys/bus/dax/drivers/kmem/unbind', 'dax0.0', timeout=120), None)
     if 'kmem' in g.sh('readlink /sys/bus/dax/devices/dax0.0/driver || true'):
         fail('driver of dax0.0', 'none', 'kmem')
@@ -79,7 +88,7 @@ def kmem_beside_boot_memory(t):
             to_system_ram(g)
             w.check([ram], 'system-ram', spans=False)
             with g.filled(g.amount(300), how='thp') as verify:
-                unbind(g)
+                unbind(g, dax)
                 w.check([], 'unbound while memory is in use', spans=False)
                 verify()
             bind_devdax(g)
@@ -92,7 +101,7 @@ def kmem_beside_boot_memory(t):
         w.check([ram], 'after a failed offline', spans=False)
         g.run('daxctl reconfigure-device --mode=devdax -f dax0.0', timeout=120)
         if 'kmem' in g.sh('readlink /sys/bus/dax/devices/dax0.0/driver || true'):
-            unbind(g)
+            unbind(g, dax)
         w.check([], 'after daxctl tried', spans=False)
 
 
@@ -118,12 +127,57 @@ def kmem_beside_hot_added(t):
             expect('MiB of the device online',
                    sum(e.end - e.start for e in seen if e.online) // MIB, DAX_SIZE // MIB)
             w.check(others + [idle, ram], 'system-ram', spans=False)
-            unbind(g)
+            unbind(g, dax)
             w.check(others + [idle], 'unbound', spans=False)
             bind_devdax(g)
         for s, size, _, _ in others + [idle]:
             g.mod_ok(f'offremove {h(s)} {h(size)}')
         w.check([], 'none left', spans=False)
+
+
+@case()
+def kmem_gives_back_neighbours(t):
+    """R9: what went offline only because daxctl took a shared block offline comes back."""
+    start = HIDDEN + 32 * MIB
+    with dax_guest(t, '1G', start) as g:
+        dax = make_dax(g, start)
+        w = World(g)
+        end = dax + DAX_SIZE
+        # In the block that the device ends in
+        others = [(end, 16 * MIB, 0, 'Movable'), (end + 18 * MIB, 32 * MIB, 0, 'Movable')]
+        g.auto_online('online_movable')
+        for s, size, node, _ in others:
+            g.mod_ok(f'add {node} {h(s)} {h(size)}')
+        g.auto_online('offline')
+        ram = (dax, DAX_SIZE, 0, 'Movable')
+        for _ in range(2):
+            to_system_ram(g)
+            w.check(others + [ram], 'system-ram', spans=False, devices=None)
+            to_devdax(g)
+            w.check(others, 'devdax', spans=False, devices=None)
+
+        # What went offline before the device came stays offline.
+        block = end // SECTION
+        expect('offline', g.state(block, 'offline'), None)
+        idle = [other[:3] + (None,) for other in others]
+        expect('unbind', g.write('/sys/bus/dax/drivers/device_dax/unbind', 'dax0.0'), None)
+        expect('bind', g.write('/sys/bus/dax/drivers/kmem/new_id', 'dax0.0', timeout=120), None)
+        w.check(idle + [ram[:3] + (None,)], 'all offline', spans=False, devices=None)
+        unbind(g)
+        bind_devdax(g)
+        w.check(idle, 'unbound', spans=False, devices=None)
+        expect('online', g.state(block, 'online_movable'), None)
+        w.check(others, 'online again', spans=False, devices=None)
+
+        # It cannot come back, which is told.
+        to_system_ram(g)
+        g.sh(f'echo -12 >{INJECT}/MEM_GOING_ONLINE/error')
+        to_devdax(g)
+        g.sh(f'echo 0 >{INJECT}/MEM_GOING_ONLINE/error')
+        w.check(idle, 'both stay offline', spans=False, devices=None)
+        for s, size, *_ in others:
+            if f'memory [{s:#010x}-{s + size - 1:#010x}] stays offline' not in g.console():
+                fail('console', f'that {s:#x} stays offline', g.console()[-1000:])
 
 
 PMEM = HIDDEN + 32 * MIB

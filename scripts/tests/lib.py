@@ -27,6 +27,8 @@ PAGE = 4096
 SECTION = 128 * MIB
 GRANULE = 2 * MIB
 MEMORY = '/sys/devices/system/memory'
+EXTENTS = '/sys/kernel/debug/memory_extents'
+INJECT = '/sys/kernel/debug/notifier-error-inject/memory/actions'
 NODES = '/sys/devices/system/node'
 HUGE = '/sys/kernel/mm/hugepages'
 MOD = '/sys/kernel/debug/mhp_test'
@@ -288,9 +290,9 @@ class Machine(Guest):
         """MemTotal in bytes."""
         return self.meminfo()['MemTotal'] * 1024
 
-    def extents(self, pattern='memory*'):
-        """The parsed extents of the memory blocks that match."""
-        return parse_extents(self.sh(f"cd {MEMORY}; grep -H '' {pattern}/extents || true"))
+    def extents(self):
+        """The parsed memory extents."""
+        return parse_extents(self.read(EXTENTS), self.block_size())
 
     def wait_for(self, what, condition, timeout=30):
         """Wait until condition() holds; returns what it says."""
@@ -386,6 +388,7 @@ class Test:
                  have=len(STEPS) - 1):
         self.name, self.flavour, self.seed = name, flavour, seed
         self.base, self.make = place(base, arch)
+        self.arch = arch
         self.suffix = '' if arch == 'x86_64' else '-' + arch
         self.logdir = logdir
         self.random = random.Random(f'{seed} {name}')
@@ -419,23 +422,25 @@ Ram = namedtuple('Ram', 'start size node zone memmap', defaults=(None,))
 Extent = namedtuple('Extent', 'block start end online node zone group memmap memmap_bytes '
                               'hosted_bytes')
 
-EXTENT = re.compile(r'memory(\d+)/extents:(0x[0-9a-f]{16})-(0x[0-9a-f]{16}) (online|offline) '
+EXTENT = re.compile(r'(0x[0-9a-f]{16})-(0x[0-9a-f]{16}) (online|offline) '
                     r'node=(-?\d+) zone=(\w+) group=(none|\d+) memmap=(boot|regular|self) '
                     r'memmap_bytes=(\d+) hosted_bytes=(\d+)')
 
 
-def parse_extents(text):
-    """The lines of grep -H '' .../extents, sorted; a line of another form is an
-    error."""
+def parse_extents(text, block_size):
+    """The lines of the file in debugfs; a line of another form is an error, or one that
+    does not follow the one before."""
     out = []
     for line in text.splitlines():
         m = EXTENT.fullmatch(line)
         if not m:
             fail('a line of extents', EXTENT.pattern, line)
-        online = m[4] == 'online'
-        out.append(Extent(int(m[1]), int(m[2], 0), int(m[3], 0) + 1, online, int(m[5]),
-                          None if m[6] == 'none' else m[6], m[7], m[8], int(m[9]), int(m[10])))
-    return sorted(out, key=lambda e: e.start)
+        start, end = int(m[1], 0), int(m[2], 0) + 1
+        out.append(Extent(start // block_size, start, end, m[3] == 'online', int(m[4]),
+                          None if m[5] == 'none' else m[5], m[6], m[7], int(m[8]), int(m[9])))
+        if len(out) > 1 and start < out[-2].end:
+            fail('extents', 'one after the other', f'{out[-2]}\n{out[-1]}')
+    return out
 
 
 def parse_zoneinfo(text):
@@ -489,15 +494,18 @@ class World:
         commands = [f'node {n}' for n in nodes]
         commands += [f'pfns {h(s)} {h(e - s)}' for s, e in windows]
         text = self.m.sh(
-            f"cd {MEMORY}; grep -H '' memory*/extents; echo ==; grep -H '' memory*/state; echo ==; "
+            f"cat {EXTENTS}; echo ==; cd {MEMORY}; grep -H '' memory*/state; echo ==; "
+            "grep -H '' memory*/populated_bytes; echo ==; "
             f"ls -d memory*/node*; echo ==; cd {NODES}; ls -d node*/memory[0-9]*; echo ==; "
             "cat /proc/iomem; echo ==; cat /proc/zoneinfo; echo ==; grep MemTotal /proc/meminfo")
-        extents, states, links, backlinks, iomem, zoneinfo, total = text.split('==\n')
+        extents, states, bytes_, links, backlinks, iomem, zoneinfo, total = text.split('==\n')
         answers = self.m.mods(commands)
         for command, (error, _) in zip(commands, answers):
             expect(command, error, None)
         return {
-            'extents': parse_extents(extents),
+            'extents': parse_extents(extents, self.block_size),
+            'bytes': {m[1]: int(m[2], 16) for m in
+                      re.finditer(r'memory(\d+)/populated_bytes:(\w+)', bytes_)},
             'states': dict(re.findall(r'memory(\d+)/state:(\w+)', states)),
             'links': sorted(re.findall(r'memory(\d+)/node(\d+)', links)),
             'backlinks': sorted((b, n) for n, b in re.findall(r'node(\d+)/memory(\d+)', backlinks)),
@@ -556,14 +564,16 @@ class World:
                      [f'{s:#x}-{e - 1:#x} {"online" if o else "offline"} node={n} zone={z}'
                       for s, e, o, n, z in pieces])
 
-        states, links = {}, set()
-        for start, _, is_online, node, _ in pieces:
+        states, links, populated = {}, set(), {}
+        for start, end, is_online, node, _ in pieces:
             block = str(start // self.block_size)
+            populated[block] = populated.get(block, 0) + end - start
             links.add((block, str(node)))
             if is_online or block not in states:
                 states[block] = 'online' if is_online else 'offline'
         expect_lines(f'{where}: memory blocks and states', sorted(now['states'].items()),
                      sorted(states.items()))
+        expect(f'{where}: populated_bytes', now['bytes'], populated)
         expect_lines(f'{where}: links of blocks to nodes', now['links'], sorted(links))
         expect_lines(f'{where}: links of nodes to blocks', now['backlinks'], sorted(links))
         hosted = {p.start: self.hosted(p) for r in rams for p in self._split(r)}

@@ -52,9 +52,9 @@ def default_policy_for_each_extent(t):
             w.check(rams, f'{policy} beside the others')
 
 
-@case(quick=True)
+@case(quick=True, needs='acpi')
 def uevents_of_shared_block(t):
-    """R4: the first extent adds the block, the last one removes it, others change it."""
+    """R4 R9: the first extent adds the block, the last one removes it, others change it."""
     with t.guest(mem='2G', cmdline='mem=1G') as g:
         w = Watch(g)
         path = f'DEVPATH=/devices/system/memory/memory{BLOCK} SUBSYSTEM=memory'
@@ -76,6 +76,8 @@ def uevents_of_shared_block(t):
         expect('offline', g.state(BLOCK, 'offline'), None)
         events('all offline', 'offline')
         g.mod_ok(f'remove {h(A)} {h(GRANULE)}')
-        events('an offline extent goes', 'change')
+        events('an offline extent goes, what went offline with it comes back', 'change', 'online')
+        expect('offline', g.state(BLOCK, 'offline'), None)
+        events('offline again', 'offline')
         g.mod_ok(f'remove {h(C)} {h(GRANULE)}')
         events('the last extent goes', 'remove')

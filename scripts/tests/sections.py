@@ -4,8 +4,8 @@ boot memory, with other nodes, with ZONE_DEVICE."""
 
 import re
 
-from lib import (GRANULE, MEMORY, MIB, NODES, SECTION, World, case, expect, expect_between,
-                 expect_lines, fail, h, merge, show)
+from lib import (EXTENTS, GRANULE, MEMORY, MIB, NODES, SECTION, World, case, expect, expect_between,
+                 expect_lines, fail, h, merge, parse_extents, show)
 
 HIDDEN = 0x40000000             # RAM above mem=1G, free for adding
 BLOCK = HIDDEN // SECTION
@@ -355,6 +355,38 @@ def device_between_extents(t):
             g.mod_ok(f'offremove {h(ram[0])} {h(ram[1])}')
         w.check([], 'none left', spans=False)
         section_is_gone(g, HIDDEN)
+
+
+@case(quick=True)
+def list_of_extents(t):
+    """R10: the list of extents is of one moment, in however many steps it is read."""
+    with t.guest(mem='2G', cmdline='mem=1G') as g:
+        boot = g.extents()
+        for n in range(0, 64, 2):
+            g.mod_ok(f'add 0 {h(HIDDEN + n * GRANULE)} {h(GRANULE)}')
+        hot = [(HIDDEN + n * GRANULE, False, None) for n in range(0, 64, 2)]
+        expect('extents', [(e.start, e.online, e.zone) for e in g.extents() if e not in boot], hot)
+        expect('populated_bytes', int(g.read(f'{MEMORY}/memory{BLOCK}/populated_bytes'), 16),
+               32 * GRANULE)
+        once = g.read(EXTENTS)
+        for size in (1, 7, 4095, 1 << 16):
+            expect(f'read by {size} bytes', g.sh(f'dd if={EXTENTS} bs={size} 2>/dev/null',
+                                                 timeout=120), once)
+        # All of the block changes, again and again.
+        g.sh(f'cd {MEMORY}/memory{BLOCK}; (while [ ! -e /tmp/stop ]; do '
+             'echo online_movable >state; echo offline >state; done; echo >/tmp/stopped) '
+             '>/dev/null 2>&1 & true')
+        texts = g.sh(f'for i in $(seq 40); do dd if={EXTENTS} bs=100 2>/dev/null; echo ==; done; '
+                     'echo >/tmp/stop', timeout=300).split('==\n')[:-1]
+        g.wait_for('the end of changes', lambda: g.run('[ -e /tmp/stopped ]')[0] == 0, 120)
+        states = set()
+        for text in texts:
+            seen = [e for e in parse_extents(text, g.block_size()) if e not in boot]
+            expect('extents while they change', [e.start for e in seen], [s for s, *_ in hot])
+            for e in seen:
+                expect(f'zone of {e.start:#x}', e.zone, 'Movable' if e.online else None)
+            states.update(e.online for e in seen)
+        expect('states that were seen', states, {False, True})
 
 
 @case(quick=True)

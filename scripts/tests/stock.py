@@ -90,8 +90,8 @@ def first_round_leaves_nothing(t):
 # --- I7 -------------------------------------------------------------------------
 
 # Only these may be new, and only with the feature on.
-NEW = (r'/granularity_bytes$', r'/memory\d+/extents$', r'^granularity_bytes:',
-       r'^memory\d+/extents:')
+NEW = (r'/granularity_bytes$', r'/memory\d+/populated_bytes$', r'^granularity_bytes:',
+       r'^memory\d+/populated_bytes:')
 
 
 class Watch:
@@ -342,7 +342,7 @@ def selftest_of_the_kernel(t):
 
 @case()
 def selftest_of_the_series(t):
-    """I2 R1 R2: the selftest that the series adds passes, and skips nothing."""
+    """I2 R1 R2: the selftest that the series adds passes with odd memory, and skips nothing."""
     tests = os.path.join(BUILD, t.base, 'tree', 'tools', 'testing', 'selftests')
     files = [os.path.join(tests, 'memory-hotplug', 'mem-extents-test.sh'),
              os.path.join(tests, 'kselftest', 'ktap_helpers.sh')]
@@ -350,8 +350,10 @@ def selftest_of_the_series(t):
         g.sh('mkdir -p /tmp/k/kselftest /tmp/k/memory-hotplug; '
              'cp /mnt/share/ktap_helpers.sh /tmp/k/kselftest/; '
              'cp /mnt/share/mem-extents-test.sh /tmp/k/memory-hotplug/')
-        status, out = g.run(f'bash /tmp/k/memory-hotplug/mem-extents-test.sh -r {h(HIDDEN)}',
-                            timeout=300)
+        g.mod_ok(f'add 0 {h(HIDDEN + 6 * MIB)} {h(150 * MIB)}')
+        g.mod_ok(f'add 0 {h(HIDDEN + 160 * MIB)} {h(2 * MIB)}')
+        expect('online', g.state(BLOCK, 'online_movable'), None)
+        status, out = g.run('bash /tmp/k/memory-hotplug/mem-extents-test.sh', timeout=300)
         t.note(out)
         expect('mem-extents-test.sh', status, 0)
         passed = len(re.findall(r'^ok \d+', out, re.M))

@@ -255,7 +255,12 @@ def offline_while_walked(t):
             w_rams = list(rams)
             t.random.shuffle(w_rams)
             for s, size, _, _ in w_rams:
-                g.mod_ok(f'offremove {h(s)} {h(size)}')
+                # Pages that somebody works on for long make it give up: it is tried again.
+                for _ in range(3):
+                    error = g.mod(f'offremove {h(s)} {h(size)}')[0]
+                    if error != 'EBUSY':
+                        break
+                expect(f'offline and remove {s:#x}', error, None)
             t.note(f'round {round_} done')
         g.sh('kill $(cat /tmp/walk.pid); kill -INT $(cat /tmp/stress.pid); '
              'while [ -d /proc/$(cat /tmp/stress.pid) ]; do usleep 50000; done')

@@ -548,6 +548,25 @@ static void mhp_extent_group_follows_own(struct kunit *test)
 	mhp_expect_online(test, spare + block + 2 * SZ_8M, SZ_8M, 0, ZONE_MOVABLE);
 }
 
+/* R9: what went offline with a device comes back without it, but for the device's own. */
+static void mhp_extent_returns(struct kunit *test)
+{
+	int group = mhp_must_register_group(test, PHYS_PFN(2 * EXTENT_SIZE)), i;
+
+	for (i = 0; i < 2; i++)
+		mhp_must_add(test, group, extent_start(test, i), EXTENT_SIZE, MHP_NID_IS_MGID);
+	mhp_must_add(test, 0, extent_start(test, 2), EXTENT_SIZE, MHP_NONE);
+	KUNIT_ASSERT_EQ(test, write_state(test, "online_movable"), 0);
+	KUNIT_ASSERT_EQ(test, write_state(test, "offline"), 0);
+	mhp_must_remove(test, extent_start(test, 0), EXTENT_SIZE);
+	mhp_expect_offline(test, extent_start(test, 1), EXTENT_SIZE);
+	mhp_expect_online(test, extent_start(test, 2), EXTENT_SIZE, 0, ZONE_MOVABLE);
+	/* By range, and then the block: one request each */
+	KUNIT_ASSERT_EQ(test, mhp_offline(extent_start(test, 2), EXTENT_SIZE), 0);
+	mhp_must_remove(test, extent_start(test, 1), EXTENT_SIZE);
+	mhp_expect_offline(test, extent_start(test, 2), EXTENT_SIZE);
+}
+
 /* R1: a group knows what of it is in a kernel zone, and what can be moved. */
 static void mhp_extent_group_zones(struct kunit *test)
 {
@@ -581,6 +600,8 @@ static void mhp_extent_sysfs(struct kunit *test)
 
 	KUNIT_EXPECT_STREQ(test, mhp_read_sysfs(test, "devices/system/memory/granularity_bytes"),
 			   "200000\n");
+	/* The kernel must not use what is in zone Normal. */
+	mhp_withhold(test);
 	add_extents(test);
 	KUNIT_EXPECT_STREQ(test, mhp_read_sysfs(test, bytes), "1800000\n");
 	KUNIT_EXPECT_STREQ(test, mhp_read_sysfs(test, zones), "Normal Movable\n");
@@ -701,6 +722,7 @@ static struct kunit_case mhp_extent_cases[] = {
 	KUNIT_CASE_SLOW(mhp_extent_group_follows),
 	KUNIT_CASE(mhp_extent_group_follows_later),
 	KUNIT_CASE(mhp_extent_group_follows_own),
+	KUNIT_CASE(mhp_extent_returns),
 	KUNIT_CASE(mhp_extent_group_zones),
 	KUNIT_CASE(mhp_extent_sysfs),
 #ifdef CONFIG_MEMORY_FAILURE

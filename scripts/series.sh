@@ -164,9 +164,7 @@ bisect() {
 		subject=$(git -C "$tree" log -1 --format=%s "$c")
 		# What the quick tests can count on from here on, see STEPS in tests/lib.py
 		case $subject in
-		*'show memory extents'*) have=extents ;;
-		'ACPI: memhotplug'*) have=acpi ;;
-		dax/kmem*) have=kmem ;;
+		'x86: hot-add System RAM by granules') have=kmem ;;
 		*'host its memmap'*) have=memmap ;;
 		esac
 		if [ "$k" -lt "${FROM:-1}" ] || [ "$k" -gt "${TO:-$n}" ]; then

@@ -270,8 +270,9 @@ def block_is_all_or_nothing(t):
         g.mod_ok('veto 0 0')
         expect('offline', g.state(BLOCK, 'offline'), None)
         w.check(rams(None), 'offline')
+        # With each that goes, the others come back.
         for start, size in ranges:
-            g.mod_ok(f'remove {h(start)} {h(size)}')
+            g.mod_ok(f'offremove {h(start)} {h(size)}')
         w.check([], 'removed')
 
 

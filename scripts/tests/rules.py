@@ -52,7 +52,7 @@ def default_policy_for_each_extent(t):
             w.check(rams, f'{policy} beside the others')
 
 
-@case(quick=True, needs='acpi')
+@case(quick=True)
 def uevents_of_shared_block(t):
     """R4 R9: the first extent adds the block, the last one removes it, others change it."""
     with t.guest(mem='2G', cmdline='mem=1G') as g:

@@ -359,7 +359,8 @@ def free_page_reporting(t):
 def offline_while_reported(t):
     """I1: pages at an edge, away for a report while one side goes offline, come back where they were."""
     sizes = {'one': 134 * MIB, 'two': 256 * MIB}
-    with t.guest(mem='3G') as g:
+    # Zone Normal has other memory, which the kernel uses first.
+    with t.guest(mem='5G') as g:
         w = World(g)
         g.auto_online('online_kernel')
         for gone in sizes:

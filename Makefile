@@ -62,6 +62,9 @@ soak: deps ## plug and unplug while all walkers of memory walk: how far each ker
 	@for f in $(FLAVOURS); do FLAVOUR=$$f scripts/kernel.sh build || exit 1; done
 	@BASE=$(where) scripts/soak.py --seconds $(or $(SECONDS),600) --flavours $(FLAVOURS)
 
+lsmem: deps ## build Debian's lsmem with patches/util-linux, which counts what there is of a memory block
+	@scripts/lsmem.sh
+
 module: kernel ## build the companion module for that kernel: mhp_debug.ko
 	@scripts/module.sh module build/$(images)/$(FLAVOUR)
 
@@ -143,10 +146,10 @@ deps: ## install the Debian packages that are missing, or say which
 
 clean: ## remove objects, images and logs; keep the source trees
 	rm -rf build/log build/*/kunit build/*/kunit-co* build/*/stock build/*/lifetime build/*/patched build/*/debug build/*/large-order build/*/arm64-* \
-		build/*/compile-check build/debian-* build/ccache build/guest build/initramfs*.cpio* build/accel
+		build/*/compile-check build/debian-* build/util-linux build/ccache build/guest build/initramfs*.cpio* build/accel
 
 distclean: ## remove all of build/, the work tree with its commits included
 	rm -rf build
 
-.PHONY: help run test test-debug test-long measure soak module kunit kunit-module kunit-mutants kunit-coverage kunit-install shell kernel kernel-both kernel-test \
+.PHONY: help run test test-debug test-long measure soak lsmem module kunit kunit-module kunit-mutants kunit-coverage kunit-install shell kernel kernel-both kernel-test \
 	kernel-others kernel-arm64 kernel-large-order tree patches apply check compile-check bisect deps clean distclean

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The rules for memory blocks that are populated in part: states and uevents."""
+"""The rules for memory blocks that are populated in part: states, uevents, sizes."""
 
-from lib import GRANULE, MEMORY, World, case, expect, h
+import os
+import re
+import subprocess
+
+from lib import GRANULE, MEMORY, MIB, TOP, World, case, expect, fail, h
 from sections import BLOCK, HIDDEN
 from stock import Watch
 
@@ -81,3 +85,42 @@ def uevents_of_shared_block(t):
         events('offline again', 'offline')
         g.mod_ok(f'remove {h(C)} {h(GRANULE)}')
         events('the last extent goes', 'remove')
+
+
+def lsmem_totals(g, program):
+    """(online, offline) bytes, as the summary says and as the ranges add up to."""
+    values = dict(re.findall(r'Total (\w+) memory: +(\d+)', g.sh(f'{program} -b --summary=only')))
+    listed = {'online': 0, 'offline': 0}
+    for size, state in re.findall(r'^(\d+) (\w+)$', g.sh(f'{program} -b -n -r -o SIZE,STATE'), re.M):
+        listed[state] += int(size)
+    expect('what lsmem lists', listed, {k: int(v) for k, v in values.items()})
+    return listed['online'], listed['offline']
+
+
+@case(flavours=('patched',))
+def lsmem_counts_what_is_there(t):
+    """R10: lsmem, patched, counts what there is of a block; Debian's goes on working."""
+    done = subprocess.run([os.path.join(TOP, 'scripts', 'lsmem.sh')], stdout=subprocess.PIPE,
+                          text=True, check=False)
+    if done.returncode:
+        fail('scripts/lsmem.sh', 'a program', done.returncode)
+    patched = '/mnt/share/lsmem'
+    with t.guest(share=[done.stdout.strip()], files=False) as g:
+        g.auto_online('online_movable')
+        ours, debians = lsmem_totals(g, patched), lsmem_totals(g, 'lsmem')
+        g.plug('a', 134 * MIB)
+        g.plug('b', 256 * MIB)
+        expect('patched: more memory', lsmem_totals(g, patched), (ours[0] + 390 * MIB, ours[1]))
+        expect("Debian's: more blocks", lsmem_totals(g, 'lsmem'),
+               (debians[0] + 512 * MIB, debians[1]))
+        g.auto_online('offline')
+        g.plug('c', 6 * MIB)
+        block = g.block(g.dimm_address('a') + 390 * MIB)
+        expect('offline', g.state(block, 'offline'), None)
+        # The end of the second DIMM, and the third
+        expect('patched: offline', lsmem_totals(g, patched), (ours[0] + 384 * MIB,
+                                                              ours[1] + 12 * MIB))
+        expect('the blocks of both', *[g.sh(f'{p} -a -o RANGE,STATE,BLOCK,NODE,ZONES --summary=never')
+                                       for p in (patched, 'lsmem')])
+    with t.guest(flavour='stock', share=[done.stdout.strip()], files=False) as g:
+        expect('both, on stock', *[g.sh(f'{p} -b --summary=always') for p in (patched, 'lsmem')])

@@ -11,8 +11,11 @@
 # No Signed-off-by: the person who submits the series adds theirs.
 # FILE_PATH_CHANGES: new files are covered by entries that exist.
 # CAMELCASE: page flag accessors such as __SetPageReserved() are named so.
+# UNKNOWN_COMMIT_ID: Debian's source has no history to look a commit up in.
+# MACRO_ARG_REUSE: a loop over memory names its cursor more than once.
 checkpatch=(--strict --no-signoff --no-summary --terse --show-types
-            --ignore FILE_PATH_CHANGES --ignore CAMELCASE)
+            --ignore FILE_PATH_CHANGES --ignore CAMELCASE
+            --ignore UNKNOWN_COMMIT_ID --ignore MACRO_ARG_REUSE)
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -110,6 +110,8 @@ objects() { # FLAVOUR ARCH
 		arch/x86/*) [[ $2 == x86_64 || $2 == i386 ]] || continue ;;
 		arch/"$2"/*) ;;
 		arch/* | tools/* | samples/*) continue ;;
+		# A part of a module that is built elsewhere than where it is configured
+		drivers/ras/amd/atl) grep -q "^CONFIG_AMD_ATL=" "$work/$name-$1/.config" || continue ;;
 		esac
 		names=$(members "$1" "$dir" "$2")
 		case " $names " in *" $obj "*) ! entered "$1" "$dir" "$2" || echo "$dir/$obj" ;; esac

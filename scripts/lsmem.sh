@@ -22,11 +22,7 @@ download() {
 		'Created-By: Packages' | sort -u | awk '$1 ~ /^Debian/ && $4 == "main" {
 		print "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]", $2, $3, $4 }' \
 		>"$apt/sources.list"
-	# Without lists, apt does not know what its mirrors are mirrors of.
-	[ -s "$apt/sources.list" ] ||
-		echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
-			"http://deb.debian.org/debian $(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release) main" \
-			>"$apt/sources.list"
+	[ -s "$apt/sources.list" ] || die "apt has no package lists of Debian's: run apt-get update"
 	cat >"$apt/conf" <<EOF
 Dir::Etc::sourcelist "$apt/sources.list";
 Dir::Etc::sourceparts "/dev/null";

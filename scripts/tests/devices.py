@@ -54,6 +54,20 @@ def unbind(g, dax=None):
         fail('driver of dax0.0', 'none', 'kmem')
 
 
+def bind_kmem(g):
+    """Bind kmem without daxctl, which would put the memory online."""
+    expect('unbind', g.write('/sys/bus/dax/drivers/device_dax/unbind', 'dax0.0'), None)
+    expect('bind', g.write('/sys/bus/dax/drivers/kmem/new_id', 'dax0.0', timeout=120), None)
+
+
+def add_neighbours(g, rams):
+    """Add what is to be online beside the device; what comes after it stays offline."""
+    g.auto_online('online_movable')
+    for start, size, node, _ in rams:
+        g.mod_ok(f'add {node} {h(start)} {h(size)}')
+    g.auto_online('offline')
+
+
 def bind_devdax(g):
     expect('bind device_dax', g.write('/sys/bus/dax/drivers/device_dax/bind', 'dax0.0'), None)
 
@@ -112,12 +126,9 @@ def kmem_beside_hot_added(t):
     with dax_guest(t, '1G', start) as g:
         dax = make_dax(g, start)
         w = World(g)
-        g.auto_online('online_movable')
         # Before and behind the device, in the blocks of its ends, one offline.
         others = [(HIDDEN, 16 * MIB, 0, 'Movable'), (start + 416 * MIB, 32 * MIB, 0, 'Movable')]
-        for s, size, node, _ in others:
-            g.mod_ok(f'add {node} {h(s)} {h(size)}')
-        g.auto_online('offline')
+        add_neighbours(g, others)
         idle = (HIDDEN + 20 * MIB, GRANULE, 0, None)
         g.mod_ok(f'add 0 {h(idle[0])} {h(idle[1])}')
         ram = (dax, DAX_SIZE, 0, 'Movable')
@@ -145,10 +156,7 @@ def kmem_gives_back_neighbours(t):
         end = dax + DAX_SIZE
         # In the block that the device ends in
         others = [(end, 16 * MIB, 0, 'Movable'), (end + 18 * MIB, 32 * MIB, 0, 'Movable')]
-        g.auto_online('online_movable')
-        for s, size, node, _ in others:
-            g.mod_ok(f'add {node} {h(s)} {h(size)}')
-        g.auto_online('offline')
+        add_neighbours(g, others)
         ram = (dax, DAX_SIZE, 0, 'Movable')
         for _ in range(2):
             to_system_ram(g)
@@ -160,8 +168,7 @@ def kmem_gives_back_neighbours(t):
         block = end // SECTION
         expect('offline', g.state(block, 'offline'), None)
         idle = [other[:3] + (None,) for other in others]
-        expect('unbind', g.write('/sys/bus/dax/drivers/device_dax/unbind', 'dax0.0'), None)
-        expect('bind', g.write('/sys/bus/dax/drivers/kmem/new_id', 'dax0.0', timeout=120), None)
+        bind_kmem(g)
         w.check(idle + [ram[:3] + (None,)], 'all offline', spans=False, devices=None)
         unbind(g)
         bind_devdax(g)

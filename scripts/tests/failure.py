@@ -6,7 +6,8 @@ import re
 
 from lib import (GIB, GRANULE, INJECT, MEMORY, MIB, MOD, PAGE, SECTION, World, case, expect,
                  expect_between, expect_same, fail, h, helper, snapshot)
-from devices import DAX_SIZE, bind_devdax, dax_guest, make_dax, to_devdax, to_system_ram, unbind
+from devices import (DAX_SIZE, bind_devdax, bind_kmem, dax_guest, make_dax, to_devdax,
+                     to_system_ram, unbind)
 from sections import BLOCK, HIDDEN
 
 HALF = GRANULE // 2
@@ -342,9 +343,6 @@ def vetoed_dimm(t):
         w.check([], 'ejected')
 
 
-DAX_DRIVERS = '/sys/bus/dax/drivers'
-
-
 @case()
 def kmem_failures(t):
     """R6: kmem leaves what it cannot take back online and usable, and takes back what it can."""
@@ -357,8 +355,7 @@ def kmem_failures(t):
         g.auto_online('online_movable')
         vetoed = HIDDEN + 2 * SECTION
         g.mod_ok(f'veto {h(vetoed)} 12')
-        expect('unbind', g.write(f'{DAX_DRIVERS}/device_dax/unbind', 'dax0.0'), None)
-        expect('bind', g.write(f'{DAX_DRIVERS}/kmem/new_id', 'dax0.0', timeout=120), None)
+        bind_kmem(g)
         w.check([(dax, vetoed - dax, 0, 'Movable'),
                  (vetoed, dax + DAX_SIZE - vetoed, 0, None)], 'vetoed', spans=False)
         g.mod_ok('veto 0 0')

@@ -164,7 +164,7 @@ bisect() {
 		subject=$(git -C "$tree" log -1 --format=%s "$c")
 		# What the quick tests can count on from here on, see STEPS in tests/lib.py
 		case $subject in
-		'x86: hot-add System RAM by granules') have=kmem ;;
+		'x86: hot-add System RAM by granules') have=granules ;;
 		*'host its memmap'*) have=memmap ;;
 		esac
 		if [ "$k" -lt "${FROM:-1}" ] || [ "$k" -gt "${TO:-$n}" ]; then

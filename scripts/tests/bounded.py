@@ -49,7 +49,7 @@ def pin(g, start, size):
 
 # --- a page at an edge ----------------------------------------------------------
 
-@case(quick=True, needs='acpi')
+@case(quick=True, needs='granules')
 def page_at_edge_holds_one_dimm(t):
     """I1 I11: the largest pages, kept where two DIMMs meet, hold one DIMM and not both."""
     sizes = {'one': 134 * MIB, 'two': 256 * MIB}

@@ -72,7 +72,7 @@ def bind_devdax(g):
     expect('bind device_dax', g.write('/sys/bus/dax/drivers/device_dax/bind', 'dax0.0'), None)
 
 
-@case(quick=True, needs='kmem')
+@case(quick=True, needs='granules')
 def kmem_unaligned_by_daxctl(t):
     """R5 R6: unmodified daxctl makes all of an unaligned device System RAM, and undoes it."""
     start = HIDDEN + 32 * MIB
@@ -89,7 +89,7 @@ def kmem_unaligned_by_daxctl(t):
             w.check([], 'devdax', spans=False)
 
 
-@case(quick=True, needs='kmem')
+@case(quick=True, needs='granules')
 def kmem_beside_boot_memory(t):
     """R5 R6: kmem memory that shares a block with boot memory goes online, and goes by unbind."""
     # Boot memory has the first half of the block, the device starts behind it.
@@ -191,7 +191,7 @@ PMEM = HIDDEN + 32 * MIB
 SIDES = [(HIDDEN, 32 * MIB, 0, 'Movable'), (HIDDEN + 64 * MIB, 34 * MIB, 0, 'Movable')]
 
 
-@case(quick=True, needs='extents')
+@case(quick=True, needs='granules')
 def pmem_between_extents(t):
     """I4: pmem namespaces come and go between two online extents of one section."""
     with t.guest(mem='2G', cmdline=f'mem=1G memmap=32M!{h(PMEM)}',

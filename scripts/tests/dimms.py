@@ -15,7 +15,7 @@ def boot_dimms(*sizes):
     return args
 
 
-@case(quick=True, needs='acpi', archs=FOUR_K)
+@case(quick=True, needs='granules', archs=FOUR_K)
 def dimms_134_and_256(t):
     """I4: of two DIMMs that share a block, each comes and goes alone."""
     with t.guest() as g:
@@ -39,7 +39,7 @@ def dimms_134_and_256(t):
         w.check([], 'none left')
 
 
-@case(quick=True, needs='acpi', archs=FOUR_K)
+@case(quick=True, needs='granules', archs=FOUR_K)
 def dimms_134_and_256_at_boot(t):
     """I2: memory of DIMMs that are there at boot is as exact as if plugged later."""
     with t.guest(args=boot_dimms(134 * MIB, 256 * MIB),
@@ -91,7 +91,7 @@ def dimm_1g_at_odd_address(t):
         w.check([ram[:3] + ('Normal',)], 'online_kernel')
 
 
-@case(quick=True, needs='acpi', archs=FOUR_K)
+@case(quick=True, needs='granules', archs=FOUR_K)
 def dimm_2m(t):
     """I2: a DIMM of one granule is all usable."""
     with t.guest() as g:

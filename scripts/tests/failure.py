@@ -197,7 +197,7 @@ def pinned_page_is_busy(t):
         w.check(rams[:1], 'after use')
 
 
-@case(quick=True, needs='acpi')
+@case(quick=True, needs='granules')
 def pinned_page_keeps_dimm(t):
     """D: a DIMM with a page that the kernel holds is not ejected, and works on."""
     with t.guest(mem='3G', maxmem='8G') as g:
@@ -310,7 +310,7 @@ def range_is_all_or_nothing(t):
         w.check([], 'gone')
 
 
-@case(quick=True, needs='acpi')
+@case(quick=True, needs='granules')
 def vetoed_dimm(t):
     """I6: a veto leaves part of a DIMM offline when it is plugged, and all of it when ejected."""
     with t.guest(mem='1G', maxmem='4G') as g:

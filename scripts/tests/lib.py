@@ -42,15 +42,15 @@ class Failure(Exception):
 # Kernels that cases may be for, other than x86-64's: folders below build/BASE.
 ARCHS = ('x86_64', 'arm64-4k', 'arm64-64k')
 # How far a series must have come for a case, for the quick ones that run for every
-# patch: the kernel need only boot; it has extents; ACPI, and kmem, make use of them;
-# they host their memmap.
-STEPS = ('boot', 'extents', 'acpi', 'kmem', 'memmap')
+# patch: the kernel need only boot; it takes granules, and so do its drivers; they host
+# their memmap.
+STEPS = ('boot', 'granules', 'memmap')
 Case = namedtuple('Case', 'name run doc quick long flavours archs needs')
 CASES = []
 
 
 def case(quick=False, long=False, flavours=('patched', 'debug'), archs=('x86_64',),
-         needs='extents'):
+         needs='granules'):
     """Register a case: quick ones also run for every patch from the one on that
     gives what they need, of STEPS; long ones only on request, and all only on the
     flavours and architectures given."""

@@ -315,7 +315,7 @@ def block_by_dimm(t):
             expect_same(f'round {n}', snapshot(g), before, ignore=('DirectMap',))
 
 
-@case(quick=True, needs='acpi')
+@case(quick=True, needs='granules')
 def selftest_of_the_kernel(t):
     """I7: the kernel's own selftests/memory-hotplug passes, as stock has it."""
     path = os.path.join(BUILD, t.base, 'stock-src', 'tools', 'testing', 'selftests',

@@ -355,7 +355,7 @@ def free_page_reporting(t):
         free_pages_agree(g, 'at last')
 
 
-@case(quick=True, needs='acpi')
+@case(quick=True, needs='granules')
 def offline_while_reported(t):
     """I1: pages at an edge, away for a report while one side goes offline, come back where they were."""
     sizes = {'one': 134 * MIB, 'two': 256 * MIB}

@@ -4,10 +4,11 @@
 
 BASE ?= 6.12
 FLAVOUR ?= patched
-export BASE FLAVOUR KDIR JOBS ACCEL ARCH PAGES FROM TO
+export BASE FLAVOUR KDIR JOBS ACCEL ARCH PAGES FROM TO POSTING
 
-# A tree made from KDIR= has folders of its own, and so has each kind of arm64.
-where = $(BASE)$(if $(KDIR),-kdir)
+# A tree made from KDIR= has folders of its own, and so has one that ends with a posting,
+# and each kind of arm64.
+where = $(BASE)$(if $(KDIR),-kdir)$(if $(POSTING),-$(POSTING))
 arm64 = $(filter arm64,$(ARCH))
 images = $(where)$(if $(arm64),/arm64-$(PAGES))
 arm64-archs = $(foreach p,$(or $(PAGES),4k 64k),--arch arm64-$(p))
@@ -19,6 +20,9 @@ endif
 run shell module: PAGES := $(or $(PAGES),4k)
 endif
 
+# What the cases can count on at the end of a posting
+have = $(if $(POSTING),--have $(shell awk '$$1 == "$(POSTING)" { print $$2 }' patches/$(BASE)/postings))
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -29,7 +33,9 @@ help: ## list the targets
 	@echo 'Variables:'
 	@echo '  BASE=6.12      kernel to build: patches/BASE, Debian'"'"'s linux-source-BASE'
 	@echo '  KDIR=          use this source tree instead of the Debian package'
-	@echo '  FLAVOUR=       patched (default), stock, lifetime (the first posting alone), debug or'
+	@echo '  POSTING=       a folder of patches/BASE: the series up to it, for apply, tree, kernel, run, shell'
+	@echo '                 and test; that posting alone for patches and bisect'
+	@echo '  FLAVOUR=       patched (default), stock, lifetime (the first two postings), debug or'
 	@echo '                 large-order (pages of up to 32 MiB), for kernel, run and shell'
 	@echo '  ARCH=          x86_64 (default) or arm64, for kernel, run, shell and test'
 	@echo '  PAGES=         with ARCH=arm64: 4k or 64k (default: both; 4k for run and shell)'
@@ -43,8 +49,8 @@ help: ## list the targets
 run: kernel-both ## plug two odd DIMMs into a guest and print what became of every byte
 	@BASE=$(images) scripts/run.py
 
-test: $(if $(arm64),kernel-test,kernel-others) ## run the test cases on the patched kernel, compared with stock
-	@BASE=$(where) scripts/test.py $(if $(arm64),$(arm64-archs)) $(CASES)
+test: $(if $(or $(arm64),$(filter-out --have debug,$(have))),kernel-test,kernel-others) ## run the test cases on the patched kernel, compared with stock
+	@BASE=$(where) scripts/test.py $(have) $(if $(arm64),$(arm64-archs)) $(CASES)
 
 test-debug: deps ## run them on the debug flavour
 	@FLAVOUR=stock scripts/kernel.sh build

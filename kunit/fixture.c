@@ -1127,6 +1127,7 @@ kunit_test_suites(&mhp_subsection_suite, &mhp_edge_suite, &mhp_range_suite,
 		  &mhp_extent_suite, &mhp_online_suite, &mhp_memmap_suite, &mhp_zone_device_suite,
 		  &mhp_unwind_suite, &mhp_race_suite);
 MODULE_IMPORT_NS(MHP_DEBUG);
+MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);
 #endif
 
 MODULE_DESCRIPTION("KUnit tests for memory hotplug by sub-sections");

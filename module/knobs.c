@@ -209,7 +209,7 @@ static int check_coverage(struct mhp_request *req)
 
 /* --- online and offline --- */
 
-#ifdef MHP_SUBSECTION
+#if defined(MHP_SUBSECTION) && IS_ENABLED(CONFIG_KUNIT)
 
 static int change_range(struct mhp_request *req, bool online, enum mmop type)
 {
@@ -259,7 +259,7 @@ static int apply_online_type(struct mhp_request *req)
 	return -EOPNOTSUPP;
 }
 
-#endif /* MHP_SUBSECTION */
+#endif /* MHP_SUBSECTION && KUNIT */
 
 /**
  * mhp_online() - take the extents of a range online

@@ -128,14 +128,10 @@ redo_series() {
 	rm -rf "$new"
 }
 
-# The source with the first posting alone, which ends with the patch that
-# patches/BASE/lifetime names by its subject.
+# The source with the first two postings alone: fixes, and memmap lifetime.
 lifetime_src() {
-	local dir=$bdir/lifetime-src subject commit
-	subject=$(cat "$patchdir/lifetime")
-	commit=$(git -C "$tree" log --format='%H %s' base..series | grep -F " $subject" | cut -d' ' -f1)
-	[ "$(wc -w <<<"$commit")" -eq 1 ] ||
-		die "not one patch of the series has the subject '$subject', which $(rel "$patchdir")/lifetime says"
+	local dir=$bdir/lifetime-src commit
+	commit=$(posting_tip 02-lifetime)
 	if [ ! -d "$dir" ]; then
 		git -C "$tree" worktree prune
 		git -C "$tree" worktree add -q --detach "$dir" "$commit"
@@ -144,14 +140,23 @@ lifetime_src() {
 	fi
 }
 
-make_description() {
-	local cover=$patchdir/cover-letter.txt
-	[ -f "$cover" ] || return 0
-	git -C "$tree" config branch.series.description "$(cat "$cover")"
+# The source up to POSTING, in a folder of its own
+posting_tree() {
+	local tip
+	POSTING='' "$0" tree
+	tip=$(posting_tip "$POSTING")
+	lock "$bdir/.lock"
+	make_side_tree "$bdir"
+	git -C "$tree" checkout -q --detach "$tip"
+	exec 9>&-
 }
 
 tree() {
 	local tip
+	if [ -n "$POSTING" ]; then
+		posting_tree
+		return
+	fi
 	lock "$bdir/.lock"
 	if [ -n "$KDIR" ]; then
 		local id
@@ -186,7 +191,6 @@ tree() {
 			say "note: $(rel "$tree") holds work that is not in patches/$BASE; it is kept as it is ('make patches' exports it)"
 		fi
 	fi
-	[ -n "$(git -C "$tree" config branch.series.description)" ] || make_description
 	exec 9>&-
 }
 
@@ -298,7 +302,7 @@ build() {
 	local now
 	case $FLAVOUR in
 	patched | stock | debug | large-order) ;;
-	lifetime) [ ! -f "$patchdir/lifetime" ] || lifetime_src ;;
+	lifetime) lifetime_src ;;
 	*) die "FLAVOUR=$FLAVOUR: patched, stock, lifetime, large-order or debug" ;;
 	esac
 	mkdir -p "$out"

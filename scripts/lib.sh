@@ -7,10 +7,12 @@ set -euo pipefail
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 : "${BASE:=6.12}" "${FLAVOUR:=patched}" "${KDIR:=}" "${ARCH:=x86_64}" "${V:=0}"
-: "${JOBS:=$(nproc)}" "${PAGES:=}"
+: "${JOBS:=$(nproc)}" "${PAGES:=}" "${POSTING:=}"
 
-# A tree built from KDIR= never shares a folder with Debian's source.
-where=$BASE${KDIR:+-kdir}
+# A tree built from KDIR= never shares a folder with Debian's source, and one that ends
+# with a posting has a folder beside that of the whole series.
+series=$BASE${KDIR:+-kdir}
+where=$series${POSTING:+-$POSTING}
 build=$top/build
 bdir=$build/$where
 tree=$bdir/tree
@@ -21,8 +23,26 @@ who=(-c "user.name=mhp-subsection developers"
      -c "user.email=developers@mhp-subsection.invalid"
      -c commit.gpgsign=false -c core.autocrlf=false -c gc.auto=0)
 
-# The patches proper, in order; the cover letter is not one.
-list_patches() { find "$patchdir" -name '0*.patch' ! -name '0000-*' 2>/dev/null | sort; }
+# The patches proper, in order, of one posting or of all; cover letters are none.
+list_patches() { find "$patchdir/${1:-}" -name '0*.patch' ! -name '0000-*' 2>/dev/null | sort; }
+
+# patches/BASE/postings has a line for each posting: its folder; the step that tests can
+# count on from its last patch on, see STEPS in tests/lib.py; the subject of that patch.
+postings() { cut -d' ' -f1 "$patchdir/postings"; }
+posting_step() { awk -v name="$1" '$1 == name { print $2 }' "$patchdir/postings"; }
+
+# The commit that a posting ends with. A subject that has changed is an error here, not a
+# posting that ends elsewhere.
+posting_tip() {
+	local subject commit
+	subject=$(sed -nE "s/^$1 +[^ ]+ +//p" "$patchdir/postings")
+	[ -n "$subject" ] || die "POSTING=$1: $(postings | paste -sd ' ')"
+	commit=$(git -C "$build/$series/tree" log --format='%H %s' base..series |
+		awk -v s="$subject" 'substr($0, 42) == s { print $1 }')
+	[ "$(wc -w <<<"$commit")" -eq 1 ] ||
+		die "not one patch of the series has the subject '$subject', which $(rel "$patchdir")/postings says"
+	echo "$commit"
+}
 
 say() { printf '%s\n' "$*"; }
 warn() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
@@ -98,13 +118,13 @@ lock() {
 # A folder beside build/BASE for kernels of other commits: its tree is a work tree of
 # the same repository, its stock kernel the very same.
 make_side_tree() {
-	local dir=$1
+	local dir=$1 main=$build/$series
 	mkdir -p "$dir"
-	ln -sfn "../$where/stock" "$dir/stock"
-	ln -sfn "../$where/stock-src" "$dir/stock-src"
+	ln -sfn "../$series/stock" "$dir/stock"
+	ln -sfn "../$series/stock-src" "$dir/stock-src"
 	if ! git -C "$dir/tree" rev-parse -q --verify HEAD >/dev/null 2>&1; then
 		rm -rf "$dir/tree"
-		git -C "$tree" worktree prune
-		git -C "$tree" worktree add -q --detach "$dir/tree" base
+		git -C "$main/tree" worktree prune
+		git -C "$main/tree" worktree add -q --detach "$dir/tree" base
 	fi
 }

@@ -4,17 +4,22 @@
 # series.sh patches: export build/BASE/tree to patches/BASE
 # series.sh apply:   apply patches/BASE to the tree at KDIR
 # series.sh bisect:  build, boot and test every commit of the series
+#
+# POSTING=NN-name: export and bisect only that posting; apply all up to that one.
 
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
+only=$POSTING
+POSTING=''
+tree=$build/$series/tree
 scratch=
 trap '[ -z "$scratch" ] || rm -rf "$scratch"' EXIT
 
 # --- export ---------------------------------------------------------------
 
 export_patches() {
-	local bad cover args=() f last date n=0
+	local bad f p last tip n=0
 	[ -d "$tree" ] || die "$(rel "$tree") does not exist: run 'make tree'"
 	[ -z "$KDIR" ] || die "patches are exported from Debian's base only, not with KDIR="
 	[ -z "$(git -C "$tree" status --porcelain -uno)" ] ||
@@ -31,34 +36,49 @@ $bad"
 		grep -vF " mhp-subsection developers <developers@mhp-subsection.invalid> " || true)
 	[ -z "$bad" ] || die "the author of these commits is not the project (git commit --amend --author):
 $bad"
-	cover=$patchdir/cover-letter.txt
-	if [ -f "$cover" ]; then
-		git -C "$tree" config branch.series.description "$(cat "$cover")"
-		args=(--cover-letter --cover-from-description=subject)
-	else
-		say "note: no $(rel "$cover"), so no cover letter"
-	fi
-	scratch=$(mktemp -d)
-	# Nothing of the user's own configuration may reach the files.
-	GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null LC_ALL=C \
-		git "${who[@]}" -C "$tree" format-patch -q -o "$scratch" "${args[@]}" \
-		--zero-commit --no-signature --full-index --no-base --no-thread -M -n \
-		--subject-prefix=PATCH --diff-algorithm=myers base..series
-	# git dates a cover letter by the clock; the last patch's date is stable.
-	if [ -f "$cover" ]; then
-		last=$(find "$scratch" -name '0*.patch' | sort | tail -n 1)
-		date=$(grep -m1 '^Date: ' "$last")
-		sed -i "0,/^Date: /s|^Date: .*|$date|" "$scratch/0000-cover-letter.patch"
-	fi
-	mkdir -p "$patchdir"
-	for f in "$patchdir"/0*.patch; do
-		[ -e "$scratch/${f##*/}" ] || { [ ! -e "$f" ] || { rm "$f"; say "removed $(rel "$f")"; }; }
+	tip=base
+	for p in $(postings); do
+		last=$tip
+		tip=$(posting_tip "$p")
+		git -C "$tree" merge-base --is-ancestor "$last" "$tip" ||
+			die "$(rel "$patchdir")/postings is not in the order of the series at $p"
+		[ -n "$only" ] && [ "$p" != "$only" ] || export_posting "$p" "$last" "$tip"
 	done
-	for f in "$scratch"/0*.patch; do
-		cmp -s "$f" "$patchdir/${f##*/}" || { cp "$f" "$patchdir/"; chmod 644 "$patchdir/${f##*/}"; n=$((n + 1)); }
+	[ "$tip" = "$(git -C "$tree" rev-parse series)" ] || die "there are patches behind the last of $p"
+	[ -n "$only" ] || for f in "$patchdir"/*/; do
+		f=$(basename "$f")
+		postings | grep -qxF "$f" || { rm -r "${patchdir:?}/$f"; say "removed $(rel "$patchdir")/$f"; }
 	done
 	"$top/scripts/kernel.sh" _remember
 	say "$(list_patches | wc -l) patches in $(rel "$patchdir"), $n files changed"
+}
+
+# export_posting NAME FROM TO; counts changed files in n.
+export_posting() {
+	local dir=$patchdir/$1 cover=$patchdir/$1/cover-letter.txt last date f
+	[ -f "$cover" ] || die "no $(rel "$cover")"
+	scratch=$(mktemp -d)
+	git -C "$tree" branch -q -f posting "$3"
+	git -C "$tree" config branch.posting.description "$(cat "$cover")"
+	# Nothing of the user's own configuration may reach the files.
+	GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null LC_ALL=C \
+		git "${who[@]}" -C "$tree" format-patch -q -o "$scratch" \
+		--cover-letter --cover-from-description=subject \
+		--zero-commit --no-signature --full-index --no-base --no-thread -M -n \
+		--subject-prefix=PATCH --diff-algorithm=myers "$2..posting"
+	git -C "$tree" branch -q -D posting
+	# git dates a cover letter by the clock; the last patch's date is stable.
+	last=$(find "$scratch" -name '0*.patch' | sort | tail -n 1)
+	date=$(grep -m1 '^Date: ' "$last")
+	sed -i "0,/^Date: /s|^Date: .*|$date|" "$scratch/0000-cover-letter.patch"
+	for f in "$dir"/0*.patch; do
+		[ -e "$scratch/${f##*/}" ] || { [ ! -e "$f" ] || { rm "$f"; say "removed $(rel "$f")"; }; }
+	done
+	for f in "$scratch"/0*.patch; do
+		cmp -s "$f" "$dir/${f##*/}" || { cp "$f" "$dir/"; chmod 644 "$dir/${f##*/}"; n=$((n + 1)); }
+	done
+	rm -rf "$scratch"
+	scratch=
 }
 
 # --- apply ----------------------------------------------------------------
@@ -83,7 +103,7 @@ already_applied() {
 	local i
 	stage
 	for ((i = ${#list[@]} - 1; i >= 0; i--)); do
-		patch -d "$scratch/t" -p1 --batch -R --fuzz=0 <"${list[i]}" >/dev/null 2>&1 || return 1
+		patch -d "$scratch/t" -p1 --force -R --fuzz=0 <"${list[i]}" >/dev/null 2>&1 || return 1
 	done
 }
 
@@ -135,14 +155,25 @@ apply_plain() {
 }
 
 apply() {
+	local want p
 	[ -n "$KDIR" ] || die "usage: make apply KDIR=<kernel tree>"
 	[ -f "$KDIR/mm/memory_hotplug.c" ] || die "KDIR=$KDIR is no kernel source tree"
 	KDIR=$(realpath "$KDIR")
-	mapfile -t list < <(list_patches)
+	want=$(wanted)
+	mapfile -t list < <(patches_of "$want")
 	[ "${#list[@]}" -gt 0 ] || die "there are no patches in $(rel "$patchdir")"
 	scratch=$(mktemp -d)
-	if already_applied; then
-		say "$KDIR has these ${#list[@]} patches already"
+	# The first postings may be there already.
+	for p in $(tac <<<"$want"); do
+		mapfile -t list < <(patches_of "$(sed "/^$p\$/q" <<<"$want")")
+		already_applied || continue
+		say "$KDIR has these ${#list[@]} patches already, up to $p"
+		want=$(sed "0,/^$p\$/d" <<<"$want")
+		break
+	done
+	mapfile -t list < <(patches_of "$want")
+	if [ "${#list[@]}" -eq 0 ]; then
+		return
 	elif [ "$(git -C "$KDIR" rev-parse --show-toplevel 2>/dev/null)" = "$KDIR" ]; then
 		apply_git
 	else
@@ -150,39 +181,46 @@ apply() {
 	fi
 }
 
+# The postings up to POSTING, or all; and the patches of postings.
+wanted() {
+	[ -z "$only" ] || postings | grep -qxF "$only" || die "POSTING=$only: $(postings | paste -sd ' ')"
+	postings | sed "${only:+/^$only\$/q}"
+}
+patches_of() { local p; for p in $1; do list_patches "$p"; done; }
+
 # --- bisect ---------------------------------------------------------------
 
 bisect() {
-	local dir=$bdir-bisect c n k=0 bad=0 start=$SECONDS subject have=boot
+	local p c last tip=base n k=0 tried=0 bad=0 start=$SECONDS have=boot
 	FLAVOUR=stock "$top/scripts/kernel.sh" build
 	need_disk 4 "a work tree and a build for bisect"
+	wanted >/dev/null
 	n=$(git -C "$tree" rev-list --count base..series)
-	[ "$n" -gt 0 ] || die "branch series holds no commits on top of base"
-	make_side_tree "$dir"
-	for c in $(git -C "$tree" rev-list --reverse base..series); do
-		k=$((k + 1))
-		subject=$(git -C "$tree" log -1 --format=%s "$c")
-		# What the quick tests can count on from here on, see STEPS in tests/lib.py
-		case $subject in
-		'x86: hot-add System RAM by granules') have=granules ;;
-		*'host its memmap'*) have=memmap ;;
-		esac
-		if [ "$k" -lt "${FROM:-1}" ] || [ "$k" -gt "${TO:-$n}" ]; then
-			continue
-		fi
-		say "=== patch $k of $n: $subject ($((SECONDS - start))s so far)"
-		git -C "$dir/tree" checkout -q --detach -f "$c"
-		if BASE=$where-bisect KDIR='' FLAVOUR=patched "$top/scripts/kernel.sh" build-only &&
-		   BASE=$where-bisect "$top/scripts/test.py" --quick --have $have; then
-			say "ok $k"
-		else
+	make_side_tree "$build/$series-bisect"
+	for p in $(postings); do
+		last=$tip
+		tip=$(posting_tip "$p")
+		for c in $(git -C "$tree" rev-list --reverse "$last..$tip"); do
+			k=$((k + 1))
+			[ "$c" != "$tip" ] || have=$(posting_step "$p")
+			[ -z "$only" ] || [ "$p" = "$only" ] || continue
+			[ "$k" -ge "${FROM:-1}" ] && [ "$k" -le "${TO:-$n}" ] || continue
+			tried=$((tried + 1))
+			say "=== patch $k of $n, $p: $(git -C "$tree" log -1 --format=%s "$c")" \
+				"($((SECONDS - start))s so far)"
+			try_patch "$c" "$have" && say "ok $k" && continue
 			say "not ok $k"
 			bad=$((bad + 1))
-		fi
+		done
 	done
-	n=$((${TO:-$n} - ${FROM:-1} + 1))
-	say "$((n - bad)) of $n patches build, boot and pass the quick tests, $((SECONDS - start))s"
-	[ "$bad" -eq 0 ]
+	say "$((tried - bad)) of $tried patches build, boot and pass the quick tests, $((SECONDS - start))s"
+	[ "$tried" -gt 0 ] && [ "$bad" -eq 0 ]
+}
+
+try_patch() {
+	git -C "$build/$series-bisect/tree" checkout -q --detach -f "$1"
+	BASE=$series-bisect KDIR='' FLAVOUR=patched "$top/scripts/kernel.sh" build-only &&
+		BASE=$series-bisect "$top/scripts/test.py" --quick --have "$2"
 }
 
 main() {

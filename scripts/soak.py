@@ -50,7 +50,7 @@ class Kind:
 
     def __init__(self, soak):
         self.soak, self.random = soak, soak.test.random
-        self.whole = soak.flavour in BLOCKS_ONLY
+        self.whole = soak.flavour in BLOCKS_ONLY or not soak.test.has('granules')
         self.g = None
 
     def guest(self):
@@ -268,6 +268,7 @@ class Soak:
         self.test, self.flavour, self.seconds = test, flavour, seconds
         self.kind = KINDS[kind](self)
         self.title = f'{kind}, {flavour}'
+        self.selfcheck = not self.kind.whole and test.has('debug')
         self.without = list(without)
         self.rounds = self.refused = 0
         self.began = self.ended = None
@@ -309,7 +310,7 @@ class Soak:
         kwargs['args'] = ['-device', 'virtio-balloon-pci,free-page-reporting=on'] + kwargs['args']
         kwargs['cmdline'] += ' cma=32M printk.devkmsg=on'
         kwargs['share'] += [helper('memfill'), helper('soak')]
-        if not self.kind.whole:
+        if self.selfcheck:
             kwargs['share'].append(module(t.base, self.flavour, 'mhp_debug'))
         if has_option(image, 'KASAN'):
             kwargs['mem'] = '2G'
@@ -350,7 +351,7 @@ class Soak:
         expect('poisoned pages', g.meminfo()['HardwareCorrupted'] // 4,
                g.console().count(': recovery action for dax page: '))
         self.count_free()
-        if not self.kind.whole:
+        if self.selfcheck:
             g.sh('insmod /mnt/share/mhp_debug.ko')
             expect('selfcheck', g.write('/sys/kernel/debug/mhp/selfcheck', '1', timeout=120), None)
 

@@ -37,16 +37,16 @@ def select(cases, args):
     """(case, architecture) of what to run, in order; a name that selects none is an
     error."""
     chosen = [(c, a) for a in args.arch for c in cases
-              if args.flavour in c.flavours and a in c.archs]
+              if args.flavour in c.flavours and a in c.archs
+              and c.needs <= lib.STEPS.index(args.have)]
     if args.names:
         for name in args.names:
             if not any(name in c.name for c, _ in chosen):
                 sys.exit(f"test.py: no case has '{name}' in its name "
-                         f"(flavour {args.flavour}, {' '.join(args.arch)})")
+                         f"(flavour {args.flavour}, {' '.join(args.arch)}, {args.have})")
         chosen = [(c, a) for c, a in chosen if any(n in c.name for n in args.names)]
     elif args.quick:
-        chosen = [(c, a) for c, a in chosen
-                  if c.quick and c.needs <= lib.STEPS.index(args.have)]
+        chosen = [(c, a) for c, a in chosen if c.quick]
     elif not args.long:
         chosen = [(c, a) for c, a in chosen if not c.long]
     return chosen
@@ -155,7 +155,7 @@ def main():
     parser.add_argument('--flavour', choices=('patched', 'debug'), default='patched')
     parser.add_argument('--quick', action='store_true', help='the cases that every patch must pass')
     parser.add_argument('--have', choices=lib.STEPS, default=lib.STEPS[-1],
-                        help='with --quick: how far the series has come')
+                        help='only the cases for a series that has come so far (%(default)s)')
     parser.add_argument('--long', action='store_true', help='the long soaks as well')
     parser.add_argument('--seed', type=int, default=random.randrange(1 << 32),
                         help='of all that is random')

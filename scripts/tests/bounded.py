@@ -6,7 +6,7 @@ import contextlib
 import re
 import time
 
-from lib import (GRANULE, MEMORY, MIB, MOD, SECTION, World, case, expect, expect_between,
+from lib import (GRANULE, MEMORY, MIB, MOD, PAGE, SECTION, World, case, expect, expect_between,
                  expect_same, fail, h, snapshot)
 from devices import DAX_SIZE, dax_guest, full_blocks, make_dax, to_system_ram, unbind
 from sections import BLOCK, HIDDEN
@@ -82,7 +82,7 @@ def page_at_edge_holds_one_dimm(t):
 
 # --- a page that is in use and does not move ----------------------------------------
 
-@case()
+@case(needs='debug')
 def eject_of_pinned_dimm(t):
     """I11: a page that does not move keeps a DIMM, and neither its locks nor its neighbour."""
     with t.guest(mem='2G', debugfs=True) as g:
@@ -119,7 +119,7 @@ def eject_of_pinned_dimm(t):
             verify()
 
 
-@case()
+@case(needs='debug')
 def unbind_of_pinned_kmem(t):
     """I11 R6: unbinding kmem ends though a page does not move; the memory stays, in use."""
     start = HIDDEN + 32 * MIB
@@ -148,11 +148,29 @@ def unbind_of_pinned_kmem(t):
         w.check([], 'removed', spans=False)
 
 
+@case()
+def unbind_tries_again(t):
+    """I4 R6: unbinding kmem waits for what is in the way for a moment only."""
+    start = HIDDEN + 32 * MIB
+    with dax_guest(t, '1G', start) as g:
+        dax = make_dax(g, start)
+        w = World(g)
+        to_system_ram(g)
+        for block in full_blocks(dax):
+            expect(f'offline of memory{block}', g.state(block, 'offline'), None)
+        # As if somebody had isolated the end of the device for a second
+        g.mod_ok(f'veto {h(dax + DAX_SIZE - PAGE)} 16')
+        g.sh(f"(sleep 1; echo 'veto 0 0' >{MOD}/cmd) >/dev/null 2>&1 &")
+        with seconds(g, 'unbind', 0.5, PATIENCE):
+            unbind(g)
+        w.check([], 'unbound', spans=False)
+
+
 RANGE = (HIDDEN + 64 * MIB, 70 * MIB)           # the end of a block and the begin of the next
 BESIDE = (HIDDEN, 64 * MIB)
 
 
-@case()
+@case(needs='debug')
 def range_with_pinned_page(t):
     """I6 I11: by range, a page that does not move is EBUSY in time; signals change nothing."""
     with t.guest(mem='2G', cmdline='mem=1G', debugfs=True) as g:
@@ -187,7 +205,7 @@ def offline_until(g, block, after):
                  f"printf offline >{MEMORY}/memory{block}/state'", timeout=after + 20)[1]
 
 
-@case()
+@case(needs='debug')
 def signal_ends_offline(t):
     """I7 I11: who writes a state file may wait for ever; a signal ends it, and all is as before."""
     with t.guest(mem='2G', cmdline='mem=1G', debugfs=True) as g:
@@ -296,7 +314,7 @@ def poison_while_going_offline(t):
         w.check([], 'all gone')
 
 
-@case()
+@case(needs='debug')
 def online_undone_with_pinned_page(t):
     """I11: undoing an online of which a part is in use ends, and leaves that part alone online."""
     a, b, c = [(HIDDEN + n * 32 * MIB, 32 * MIB) for n in range(3)]

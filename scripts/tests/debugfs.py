@@ -209,7 +209,7 @@ def check_pfn(g, address, want):
     return seen
 
 
-@case()
+@case(needs='debug')
 def debugfs_agrees_with_all_else(t):
     """I2 I3 I8: every number of the module's files is what others say of the same memory."""
     args = ['-smp', '2', '-object', 'memory-backend-ram,id=ram0,size=2G,reserve=off',
@@ -289,7 +289,7 @@ def debugfs_agrees_with_all_else(t):
         selfcheck(g)
 
 
-@case()
+@case(needs='debug')
 def debugfs_reads_of_any_size(t):
     """Every file reads the same with any buffer, from any place, with memory of 64 GiB."""
     with t.guest(mem='2G', maxmem='80G', cmdline='mem=1G memory_hotplug.memmap_on_memory=1',
@@ -377,7 +377,7 @@ BAD = (
 )
 
 
-@case()
+@case(needs='debug')
 def debugfs_refuses_bad_requests(t):
     """I6: a request that is not valid to the last byte changes nothing, and is told why."""
     with t.guest(mem='2G', cmdline='mem=1G', debugfs=True) as g:
@@ -403,7 +403,7 @@ def debugfs_refuses_bad_requests(t):
         selfcheck(g)
 
 
-@case()
+@case(needs='debug')
 def debugfs_knobs(t):
     """I5 R7: what a knob adds goes online, offline and away by knobs, as whole extents."""
     with t.guest(mem='2G', cmdline='mem=1G memory_hotplug.memmap_on_memory=1', debugfs=True) as g:
@@ -453,7 +453,7 @@ def debugfs_knobs(t):
         w.check([(start, 4 * MIB, 0, 'Normal')], 'online=kernel')
 
 
-@case()
+@case(needs='debug')
 def debugfs_leaves_what_others_own(t):
     """R6: no knob removes what boot, a DIMM, kmem or the probe file brought; ours survives rmmod."""
     start = HIDDEN + 32 * MIB
@@ -485,7 +485,7 @@ def virtio_args():
             '-device', 'virtio-mem-pci,id=vm0,memdev=vm,requested-size=256M,block-size=2M']
 
 
-@case()
+@case(needs='debug')
 def debugfs_leaves_virtio_mem(t):
     """R6: no knob removes what virtio-mem brought, and the self check agrees with its blocks."""
     with t.guest(args=virtio_args(), debugfs=True) as g:
@@ -497,7 +497,7 @@ def debugfs_leaves_virtio_mem(t):
         selfcheck(g)
 
 
-@case()
+@case(needs='debug')
 def debugfs_selfcheck_finds(t):
     """What selfcheck verifies: a wrong bit of each map, and a wrong mark, are found and named."""
     with t.guest(mem='2G', cmdline='mem=1G memory_hotplug.memmap_on_memory=1', debugfs=True) as g:
@@ -533,7 +533,7 @@ def debugfs_selfcheck_finds(t):
 
 # --- who may, and what goes on meanwhile ----------------------------------------
 
-@case()
+@case(needs='debug')
 def debugfs_needs_privileges(t):
     """Files of root alone, and of root with CAP_SYS_ADMIN only."""
     with t.guest(mem='2G', cmdline='mem=1G', debugfs=True) as g:
@@ -559,7 +559,7 @@ def debugfs_needs_privileges(t):
                 fail(f'write to {name} opened by another', 'Operation not permitted', out)
 
 
-@case()
+@case(needs='debug')
 def debugfs_load_unload(t):
     """I5: the module comes and goes 100 times, and leaves nothing."""
     with t.guest(mem='2G', cmdline='mem=1G', debugfs=True) as g:
@@ -571,7 +571,7 @@ def debugfs_load_unload(t):
         expect('debugfs', g.sh(f'ls -d {MHP} 2>/dev/null || echo none').strip(), 'none')
 
 
-@case()
+@case(needs='debug')
 def debugfs_while_hotplug_runs(t):
     """I4: readers of every file run while memory comes and goes; then the module goes as well."""
     with t.guest(mem='2G', smp=2, cmdline='mem=1G memory_hotplug.memmap_on_memory=1',
@@ -630,7 +630,7 @@ WAITING = {
 }
 
 
-@case()
+@case(needs='debug')
 def debugfs_is_killable(t):
     """I11: while somebody tries for ever to take memory offline, who reads or writes can be killed."""
     with t.guest(mem='2G', cmdline='mem=1G', debugfs=True) as g:
@@ -688,7 +688,7 @@ VALID = {
 FUZZED = {'patched': 10000, 'debug': 100000}       # writes to each knob
 
 
-@case()
+@case(needs='debug')
 def debugfs_fuzz(t):
     """I6: tens of thousands of writes of nonsense to each knob break nothing."""
     writes = FUZZED[t.flavour]
@@ -775,7 +775,7 @@ def use_on_stock(g):
     expect('sections are back', check_on_stock(g), before)
 
 
-@case(flavours=('patched',))
+@case(flavours=('patched',), needs='debug')
 def debugfs_on_stock(t):
     """Without the series, the module shows what stock can tell, and "n/a" for the rest."""
     with t.guest(flavour='stock', mem='2G', cmdline='mem=1G memory_hotplug.memmap_on_memory=1',
@@ -783,7 +783,7 @@ def debugfs_on_stock(t):
         use_on_stock(g)
 
 
-@case(flavours=('patched',))
+@case(flavours=('patched',), needs='debug')
 def debugfs_on_debian_kernel(t):
     """The same on Debian's own kernel, with the module that DKMS built; and under lockdown."""
     done = subprocess.run([os.path.join(TOP, 'scripts', 'debian-kernel.sh')], text=True,
@@ -808,7 +808,7 @@ def debugfs_on_debian_kernel(t):
 
 # --- the picture --------------------------------------------------------------
 
-@case()
+@case(needs='debug')
 def debugfs_mhp_map(t):
     """scripts/mhp-map draws text and SVG from a saved copy, and refuses what is none."""
     with t.guest(mem='2G', cmdline='mem=960M memory_hotplug.memmap_on_memory=1',
@@ -856,7 +856,7 @@ def debugfs_mhp_map(t):
     expect('no such folder', (done.returncode, 'No such file' in done.stderr), (1, True))
 
 
-@case(flavours=('patched',), archs=('arm64-4k', 'arm64-64k'))
+@case(flavours=('patched',), archs=('arm64-4k', 'arm64-64k'), needs='debug')
 def debugfs_on_arm64(t):
     """The module on arm64, also where a granule is a memory block of 512 MiB."""
     with t.guest(cmdline='memory_hotplug.memmap_on_memory=1', debugfs=True) as g:

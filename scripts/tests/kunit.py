@@ -33,7 +33,7 @@ def count(t, text, suites=SUITES):
     expect('skipped cases', counts.get('skipped', 0), 0)
 
 
-@case(flavours=('patched',))
+@case(flavours=('patched',), needs='debug')
 def kunit_by_kunit_py(t):
     """The suites pass when built in, as kunit.py runs them."""
     done = subprocess.run([os.path.join(TOP, 'scripts', 'kunit.sh'), 'run'], text=True, check=False,
@@ -68,7 +68,7 @@ NODES = {'mem': '2304M', 'cmdline': 'mem=960M memory_hotplug.memmap_on_memory=1 
                   '-numa', 'node,nodeid=0,memdev=ram0', '-numa', 'node,nodeid=1,memdev=ram1']}
 
 
-@case()
+@case(needs='debug')
 def kunit_as_module(t):
     """The suites pass as a module, while DIMMs are plugged that they must leave alone."""
     with t.guest(share=[module(t.base, t.flavour, 'mhp_kunit')], **NODES) as g:
@@ -87,7 +87,7 @@ def kunit_as_module(t):
                               'echo none').strip(), 'none')
 
 
-@case(flavours=('patched',), archs=('x86_64', 'arm64-4k'), long=True)
+@case(flavours=('patched',), archs=('x86_64', 'arm64-4k'), long=True, needs='debug')
 def kunit_with_large_order(t):
     """I1: the suites pass where the largest pages are of 32 MiB, which is many granules."""
     # With UEFI, memory begins where the PC has its second GiB, and firmware lives at its end.
@@ -97,7 +97,7 @@ def kunit_with_large_order(t):
         count(t, parse(t, load(g, spare)))
 
 
-@case(flavours=('patched',))
+@case(flavours=('patched',), needs='debug')
 def kunit_on_stock(t):
     """I7: what the suites say of whole blocks, they say of a kernel without the series as well."""
     with t.guest(flavour='stock', files=False, share=[module(t.base, 'stock', 'mhp_kunit')],

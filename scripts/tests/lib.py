@@ -41,10 +41,10 @@ class Failure(Exception):
 
 # Kernels that cases may be for, other than x86-64's: folders below build/BASE.
 ARCHS = ('x86_64', 'arm64-4k', 'arm64-64k')
-# How far a series must have come for a case, for the quick ones that run for every
-# patch: the kernel need only boot; it takes granules, and so do its drivers; they host
-# their memmap.
-STEPS = ('boot', 'granules', 'memmap')
+# How far a series must have come for a case: the kernel need only boot; it has the
+# fixes; walkers may walk; it takes granules, and so do its drivers; they host their memmap;
+# the companion module shows all that.
+STEPS = ('boot', 'fixes', 'lifetime', 'granules', 'memmap', 'debug')
 Case = namedtuple('Case', 'name run doc quick long flavours archs needs')
 CASES = []
 
@@ -185,7 +185,7 @@ class Machine(Guest):
         if debugfs:
             share.append(module(test.base, self.flavour, 'mhp_debug'))
         self.debugfs = debugfs
-        self.has_module = files and self.flavour != 'stock' and test.have > 0
+        self.has_module = files and self.flavour != 'stock' and test.has('granules')
         if files:
             share.append(helper(arch=arch_of(image).name))
         if self.has_module:
@@ -398,6 +398,10 @@ class Test:
         # How many tests passed and failed in it, for a case that is many; or None
         self.counted = None
         self.have = have
+
+    def has(self, step):
+        """Whether the series has come so far, of STEPS."""
+        return self.have >= STEPS.index(step)
 
     def image(self, flavour):
         path = os.path.join(BUILD, self.base, flavour, 'vmlinuz')

@@ -105,19 +105,19 @@ def large_blocks(t, limit, block_size):
         table(g, 70 * GIB)
 
 
-@case()
+@case(needs='memmap')
 def memmap_with_1g_blocks(t):
     """I8: the same with blocks of 1 GiB, where an extent has several sections."""
     large_blocks(t, '65G', GIB)
 
 
-@case()
+@case(needs='memmap')
 def memmap_with_2g_blocks(t):
     """I8: the same with blocks of 2 GiB."""
     large_blocks(t, '66G', 2 * GIB)
 
 
-@case(archs=('x86_64', 'arm64-4k'))
+@case(archs=('x86_64', 'arm64-4k'), needs='memmap')
 def memmap_of_dimms(t):
     """I8: DIMMs of any size and place host their memmap, two in one section each its own."""
     with t.guest(mem='1G', cmdline=HOST) as g:
@@ -338,7 +338,7 @@ def memmap_cycles(t):
     cycles(t, 2)
 
 
-@case(long=True)
+@case(long=True, needs='memmap')
 def memmap_cycles_soak(t):
     """I5: the same 100 times."""
     cycles(t, 100)
@@ -347,7 +347,7 @@ def memmap_cycles_soak(t):
 PARAMETER = '/sys/module/memory_hotplug/parameters/memmap_on_memory'
 
 
-@case()
+@case(needs='memmap')
 def memmap_parameter(t):
     """I7: memmap_on_memory takes and shows the words of stock; nonsense changes nothing."""
     for flavour in ('stock', t.flavour):
@@ -391,7 +391,7 @@ def memmap_force(t):
                     hosts_itself(g, HIDDEN + GRANULE, SECTION, SECTION)
 
 
-@case()
+@case(needs='memmap')
 def memmap_64g_into_512m(t):
     """I8: 64 GiB go into a guest with 512 MiB; of its memory they take little."""
     with t.guest(mem='640M', maxmem='80G', cmdline=HOST, timeout=300) as g:
@@ -413,7 +413,7 @@ def memmap_64g_into_512m(t):
         g.eject('a')
 
 
-@case()
+@case(needs='memmap')
 def memmap_kmem(t):
     """I8: the memmap_on_memory attribute of a dax device decides, for unaligned devices, too."""
     start = HIDDEN + 32 * MIB
@@ -456,7 +456,7 @@ def hosting_page_run(t, flavour):
     return out
 
 
-@case()
+@case(needs='memmap')
 def memmap_pages_as_on_stock(t):
     """I7: /proc/kpageflags, soft and hard offlining treat a page of memmap as stock does."""
     stock = hosting_page_run(t, 'stock')
@@ -465,7 +465,7 @@ def memmap_pages_as_on_stock(t):
         expect(what, seen[what], value)
 
 
-@case()
+@case(needs='memmap')
 def memmap_of_poisoned_extent(t):
     """I4: a page of memmap that is poisoned counts for its extent, and for no neighbour."""
     with t.guest(mem='2G', cmdline=f'mem=1G {HOST}') as g:
@@ -487,7 +487,7 @@ def memmap_of_poisoned_extent(t):
         w.check([], 'removed')
 
 
-@case(flavours=('debug',))
+@case(flavours=('debug',), needs='memmap')
 def memmap_every_allocation_fails(t):
     """I6 I8: whichever allocation of adding memory with its memmap on it fails, nothing is left."""
     with t.guest(mem='2G', cmdline=f'mem=1G {HOST}', share=[helper('failnth')]) as g:
@@ -507,7 +507,7 @@ def memmap_every_allocation_fails(t):
 
 
 # Huge pages that fill all memory leave a debug kernel too little for itself.
-@case(flavours=('patched',))
+@case(flavours=('patched',), needs='memmap')
 def memmap_is_not_optimized(t):
     """I8: hugetlb gives back memmap of huge pages, but no page of self-hosted memmap."""
     for mode, given in (('N', True), ('Y', False)):

@@ -14,19 +14,19 @@ def walked(t, kind):
     t.note(f'{soak.rounds} rounds in {soak.took():.0f} s, at least {FEW} wanted')
 
 
-@case()
+@case(needs='lifetime')
 def walkers_and_virtio_mem(t):
     """I10: virtio-mem grows and shrinks while everybody walks, and nobody is hurt."""
     walked(t, 'virtio-mem')
 
 
-@case()
+@case(needs='lifetime')
 def walkers_and_dimms(t):
     """I10: odd DIMMs come and go while everybody walks, and nobody is hurt."""
     walked(t, 'dimms')
 
 
-@case()
+@case(needs='lifetime')
 def walkers_and_kmem(t):
     """I10: odd dax devices become System RAM and come back while everybody walks."""
     walked(t, 'kmem')

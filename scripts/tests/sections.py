@@ -56,6 +56,20 @@ def block_of_64_adds(t):
         section_is_gone(g, HIDDEN)
 
 
+@case()
+def two_adds_go_as_one(t):
+    """I5: memory of two adds that is removed in one go leaves no entry of either."""
+    with t.guest(mem='2G', cmdline='mem=1G') as g:
+        entries = 'cd /sys/firmware/memmap; grep -H . */start */end */type'
+        before = g.sh(entries)
+        for start, size in ((HIDDEN + 32 * MIB, 98 * MIB), (HIDDEN + 130 * MIB, 6 * MIB)):
+            g.mod_ok(f'add 0 {h(start)} {h(size)}')
+        if len(g.sh(entries).splitlines()) != len(before.splitlines()) + 6:
+            fail('entries of /sys/firmware/memmap', 'two more', g.sh(entries))
+        g.mod_ok(f'remove {h(HIDDEN + 32 * MIB)} {h(104 * MIB)}')
+        expect('entries of /sys/firmware/memmap', g.sh(entries), before)
+
+
 # Each of these orders has, in a section of its own, an online extent whose buddy
 # of that order was added and never onlined, below it or above it.
 def garbage_layout():

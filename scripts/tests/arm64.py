@@ -6,11 +6,13 @@ import re
 
 from lib import (GIB, MEMORY, MIB, case, expect, expect_lines, merge, parse_zoneinfo, show,
                  system_ram)
+from usage import huge_pages
 
 PAGE = 64 << 10
 BLOCK = 512 * MIB
 MEMMAP = BLOCK // PAGE * 64
 WASTE = 'will waste 8184 pages in each memory block'
+KPF_HUGE = 1 << 17
 
 
 def look(g):
@@ -25,9 +27,19 @@ def look(g):
     }
 
 
+def huge_pages_of(g, start, size):
+    """How many huge pages of 512 MiB there are to be had in a range."""
+    huge_pages(g, BLOCK >> 10, size // BLOCK)
+    flags = [int(g.sh(f'dd if=/proc/kpageflags bs=8 skip={at // PAGE} count=1 2>/dev/null | '
+                      'od -An -tx8'), 16) for at in range(start, start + size, BLOCK)]
+    huge_pages(g, BLOCK >> 10, 0)
+    return sum(bool(f & KPF_HUGE) for f in flags)
+
+
 def plug_use_eject(t, mode, flavour, hosted, wastes):
     """A DIMM of 1 GiB with memmap_on_memory=mode: all of it but the pages hosted is
-    usable, and it comes off again. wastes: whether the kernel says so while booting."""
+    usable, as huge pages if there are none, and it comes off again. wastes: whether the
+    kernel says so while booting."""
     with t.guest(flavour=flavour, cmdline=f'memory_hotplug.memmap_on_memory={mode}') as g:
         expect('block size', g.block_size(), BLOCK)
         expect(f'{mode}: console has "{WASTE}"', WASTE in g.console(), wastes)
@@ -58,6 +70,8 @@ def plug_use_eject(t, mode, flavour, hosted, wastes):
                         for e in g.extents() if e.start >= first],
                        [(first + n * BLOCK, first + (n + 1) * BLOCK, True, 'Movable', place, MEMMAP)
                         for n in range(GIB // BLOCK)])
+            expect(f'{what}: huge pages of 512 MiB', huge_pages_of(g, first, GIB),
+                   0 if hosted else GIB // BLOCK)
             # More than the guest has without the DIMM
             with g.filled(g.amount(1300)) as verify:
                 verify()
@@ -69,13 +83,40 @@ def plug_use_eject(t, mode, flavour, hosted, wastes):
 
 @case(flavours=('patched',), archs=('arm64-64k',))
 def dimm_1g_with_64k_pages_on_stock(t):
-    """I2: what stock does: no memory block can host its memmap, asked for or forced."""
+    """I7: what stock does: no memory block can host its memmap, asked for or forced."""
     plug_use_eject(t, 'Y', 'stock', 0, False)
     plug_use_eject(t, 'force', 'stock', 0, True)
 
 
 @case(archs=('arm64-64k',))
 def dimm_1g_with_64k_pages(t):
-    """I2: memory blocks host their memmap, 8 pages each, and all else is usable."""
+    """I7 I8: with Y, as on stock; forced, blocks host their memmap, 8 pages each, and no more."""
     plug_use_eject(t, 'N', t.flavour, 0, False)
-    plug_use_eject(t, 'Y', t.flavour, GIB // BLOCK * MEMMAP // PAGE, False)
+    plug_use_eject(t, 'Y', t.flavour, 0, False)
+    plug_use_eject(t, 'force', t.flavour, GIB // BLOCK * MEMMAP // PAGE, False)
+
+
+@case(archs=('arm64-4k', 'arm64-64k'))
+def dimm_with_debug_pagealloc(t):
+    """I5: a DIMM whose free pages are not in the linear map comes off without a warning."""
+    with t.guest(cmdline='debug_pagealloc=on') as g:
+        g.auto_online('online_movable')
+        total = g.memtotal()
+        for what in ('plugged', 'plugged again'):
+            g.plug('a', GIB)
+            expect(f'{what}: MemTotal', g.memtotal(), total + GIB)
+            g.eject('a')
+            expect(f'{what}, then ejected: MemTotal', g.memtotal(), total)
+
+
+@case(flavours=('patched',), archs=('arm64-4k', 'arm64-64k'))
+def boot_memory_stays(t):
+    """I7: taking boot memory offline fails, with the errno and the message of stock."""
+    seen = []
+    for flavour in ('stock', t.flavour):
+        with t.guest(flavour=flavour) as g:
+            block = max(int(n) for n in re.findall(r'memory(\d+)', g.sh(f'ls {MEMORY}')))
+            ret = g.state(block, 'offline')
+            seen.append((block, ret, re.findall(r'Boot memory .*', g.sh('dmesg'))))
+    expect('boot memory, offlined', seen[1], seen[0])
+    expect('messages', len(seen[0][2]), 1)

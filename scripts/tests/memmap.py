@@ -179,7 +179,7 @@ def pageblocks(g, node, zone):
 
 @case(quick=True, needs='memmap')
 def memmap_shares_pageblock(t):
-    """I1 I8: of the pageblock that begins with memmap, all but the memmap can be had."""
+    """I1 I8: a pageblock that begins with memmap: in ZONE_MOVABLE, the rest of it can be had."""
     # Zone Normal has other memory, which the kernel uses first.
     with t.guest(mem='6G', maxmem=None, cmdline=f'mem=5G {HOST}') as g:
         w = World(g)
@@ -199,14 +199,19 @@ def memmap_shares_pageblock(t):
                     expect(f'take {at:#x} +{length:#x}', g.mod(f'take {h(at)} {h(length)}')[0],
                            'EBUSY')
                 for at, length in ((behind, PAGE), (behind, end - behind), (end - PAGE, PAGE)):
-                    expect_both(g, f'take {h(at)} {h(length)}', f'give {h(at)} {h(length)}')
+                    if zone == 'Movable':
+                        expect_both(g, f'take {h(at)} {h(length)}', f'give {h(at)} {h(length)}')
+                    else:
+                        expect(f'take {at:#x} +{length:#x}, {zone}',
+                               g.mod(f'take {h(at)} {h(length)}')[0], 'EBUSY')
             none_isolated(g, zone, w, rams, 'after taking pages')
             if zone == 'Normal':
                 # In the other zone, offlining would try until a signal comes.
-                at = base + memmap_of(GRANULE)
+                start, size, *_ = rams[1]
+                at = start + size - PAGE
                 g.mod_ok(f'take {h(at)} {h(PAGE)}')
                 expect('offline with a page in use',
-                       g.mod(f'offremove {h(base)} {h(GRANULE)}')[0], 'EBUSY')
+                       g.mod(f'offremove {h(start)} {h(size)}')[0], 'EBUSY')
                 g.mod_ok(f'give {h(at)} {h(PAGE)}')
                 none_isolated(g, zone, w, rams, 'after a failed offline')
             with g.filled(g.amount(600), how='small') as verify:
@@ -504,6 +509,31 @@ def memmap_every_allocation_fails(t):
         fail_each(t, g, 'offline', (state, 'offline'), (state, 'online_movable'))
         g.mod_ok(f'offremove {h(HIDDEN)} {h(GRANULE)}')
         only_alloc_stacks(g)
+
+
+def shadow_tables(g):
+    """Page tables that were allocated for the KASAN shadow of memory going online."""
+    stacks = g.read('/sys/kernel/debug/page_owner_stacks/show_stacks').split('\n\n')
+    return sum(int(re.search(r'nr_base_pages: (\d+)', s)[1]) for s in stacks
+               if 'kasan_mem_notifier' in s and 'pte_alloc' in s)
+
+
+@case(flavours=('debug',))
+def memmap_below_shadow_of_others(t):
+    """I5: the shadow of a memmap replaces that of other memory, whose page table is not lost."""
+    # Memory blocks of 1 GiB, of which 16 MiB are memmap, with 2 MiB of shadow
+    start = 70 * GIB
+    with t.guest(mem='74G', maxmem=None, machine='q35,max-ram-below-4g=1G', timeout=300,
+                 cmdline=f'mem=65G memmap=60G$0x100000000 {HOST}') as g:
+        expect('block_size_bytes', g.block_size(), GIB)
+        g.auto_online('online_movable')
+        seen = []
+        for _ in range(3):
+            for size, how in ((16 * MIB, 0), (GIB, SELF)):
+                g.mod_ok(f'add 0 {h(start)} {h(size)} {how}')
+                g.mod_ok(f'offremove {h(start)} {h(size)}')
+            seen.append(shadow_tables(g))
+        expect('page tables after each round', seen, seen[:1] * 3)
 
 
 # Huge pages that fill all memory leave a debug kernel too little for itself.

@@ -90,7 +90,7 @@ def dimm_1g_with_64k_pages_on_stock(t):
 
 @case(archs=('arm64-64k',))
 def dimm_1g_with_64k_pages(t):
-    """I7 I8: with Y, as on stock; forced, blocks host their memmap, 8 pages each, and no more."""
+    """R11 I8: with Y, as on stock; forced, blocks host their memmap, 8 pages each, and no more."""
     plug_use_eject(t, 'N', t.flavour, 0, False)
     plug_use_eject(t, 'Y', t.flavour, 0, False)
     plug_use_eject(t, 'force', t.flavour, GIB // BLOCK * MEMMAP // PAGE, False)

@@ -374,7 +374,7 @@ def memmap_parameter(t):
 
 @case(quick=True, needs='memmap')
 def memmap_force(t):
-    """I8: force hosts what Y hosts, and wastes nothing; without sub-sections, it is as on stock."""
+    """R11 I8: force hosts what Y hosts, and wastes nothing; without sub-sections, it is as on stock."""
     for off in ('', 'memory_hotplug.subsection=N'):
         for order in (f'memory_hotplug.memmap_on_memory=force {off}',
                       f'{off} memory_hotplug.memmap_on_memory=force'):

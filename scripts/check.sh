@@ -91,10 +91,10 @@ if [ "${#docs[@]}" -gt 0 ]; then
 fi
 
 # --- companion module, KUnit suites ------------------------------------------------------
-(cd "$work" && perl "$tree/scripts/checkpatch.pl" --root="$tree" "${checkpatch[@]}" -f "$top"/{module,kunit}/*.[ch]) |
+(cd "$work" && perl "$tree/scripts/checkpatch.pl" --root="$tree" "${checkpatch[@]}" -f "$top"/{module,kunit}/*.[ch] "$top"/scripts/guest/*/*.[ch]) |
 	sed "s|^$top/||" >"$work/module-style" || true
 cat "$work/module-style"
-result "$([ ! -s "$work/module-style" ]; echo $?)" "checkpatch --strict, companion module and KUnit suites"
+result "$([ ! -s "$work/module-style" ]; echo $?)" "checkpatch --strict, modules and KUnit suites"
 
 perl "$tree/scripts/kernel-doc" -none -Wall "$top"/{module,kunit}/*.[ch] >"$work/module-doc" 2>&1 || true
 cat "$work/module-doc"

@@ -91,6 +91,10 @@
  *                                 includes START goes online or offline; 0 ends it.
  *                                 Before that, pin a page of another range, as
  *                                 soon as there is one
+ *   signals                       online=<how often memory was to go online with a
+ *                                 signal pending>
+ *   kwrite FILE TEXT              write to a file from a kernel thread, which no
+ *                                 signal reaches
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -98,6 +102,7 @@
 #include <linux/capability.h>
 #include <linux/debugfs.h>
 #include <linux/delay.h>
+#include <linux/fs.h>
 #include <linux/gfp.h>
 #include <linux/ioport.h>
 #include <linux/jhash.h>
@@ -112,12 +117,14 @@
 #include <linux/notifier.h>
 #include <linux/page_reporting.h>
 #include <linux/scatterlist.h>
+#include <linux/sched/signal.h>
 #include <linux/seq_buf.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 #include <linux/vmstat.h>
+#include <linux/workqueue.h>
 
 #include "vmemmap.h"
 
@@ -156,6 +163,7 @@ static struct dentry *mhp_test_dir;
 static unsigned long veto_pfn;
 static int veto_errno;
 static u64 veto_pin, veto_pin_size;
+static atomic_t nr_online_with_signal;
 
 /* Pages that "pin" and the notifier hold, 0 for none. Written with cmpxchg(). */
 static unsigned long pinned_pfns[8];
@@ -882,6 +890,8 @@ static int veto_callback(struct notifier_block *nb, unsigned long action,
 
 	if (action != MEM_GOING_ONLINE && action != MEM_GOING_OFFLINE)
 		return NOTIFY_OK;
+	if (action == MEM_GOING_ONLINE && signal_pending(current))
+		atomic_inc(&nr_online_with_signal);
 	if (READ_ONCE(veto_pfn) - mn->start_pfn >= mn->nr_pages)
 		return NOTIFY_OK;
 	if (veto_pin_size && err) {
@@ -904,6 +914,12 @@ static int do_veto(struct mhp_test_cmd *cmd)
 	veto_pin_size = cmd->args[4];
 	WRITE_ONCE(veto_pfn, PFN_DOWN(cmd->args[1]));
 	WRITE_ONCE(veto_errno, cmd->args[2]);
+	return 0;
+}
+
+static int do_signals(struct mhp_test_cmd *cmd)
+{
+	seq_buf_printf(&cmd->out, "online=%d\n", atomic_read(&nr_online_with_signal));
 	return 0;
 }
 
@@ -953,6 +969,40 @@ static int do_corrupt(struct mhp_test_cmd *cmd)
 	return 0;
 }
 
+struct kwrite {
+	struct work_struct work;
+	const struct mhp_test_cmd *cmd;
+	int ret;
+};
+
+static void kwrite_work(struct work_struct *work)
+{
+	struct kwrite *kw = container_of(work, struct kwrite, work);
+	const char *text = kw->cmd->words[2];
+	struct file *file;
+	ssize_t written;
+
+	file = filp_open(kw->cmd->words[1], O_WRONLY, 0);
+	if (IS_ERR(file)) {
+		kw->ret = PTR_ERR(file);
+		return;
+	}
+	written = kernel_write(file, text, strlen(text), NULL);
+	kw->ret = min_t(ssize_t, written, 0);
+	filp_close(file, NULL);
+}
+
+static int do_kwrite(struct mhp_test_cmd *cmd)
+{
+	struct kwrite kw = { .cmd = cmd };
+
+	INIT_WORK_ONSTACK(&kw.work, kwrite_work);
+	queue_work(system_unbound_wq, &kw.work);
+	flush_work(&kw.work);
+	destroy_work_on_stack(&kw.work);
+	return kw.ret;
+}
+
 /*
  * min and max count the arguments; those in the text mask need not be numbers.
  */
@@ -993,6 +1043,8 @@ static const struct mhp_test_verb {
 	{ "undevice", 1, 1, 0, do_undevice },
 	{ "veto", 2, 4, 0, do_veto },
 	{ "corrupt", 2, 2, BIT(1), do_corrupt },
+	{ "signals", 0, 0, 0, do_signals },
+	{ "kwrite", 2, 2, BIT(1) | BIT(2), do_kwrite },
 };
 
 /* Unsigned, or negative such as a node of -1 */

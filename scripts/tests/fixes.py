@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Bugs of stock kernels that the fixes of the series end: each is shown on the stock
+kernel first, and must be gone from the other after the same steps.
+
+What is rare by itself is made to happen by scripts/guest/mhp_trap.
+"""
+
+import contextlib
+import re
+
+from lib import (GIB, MEMORY, PAGE, SECTION, GuestError, case, expect, expect_between, expect_same,
+                 fail, h, module, snapshot)
+from acpi import Firmware, memory, system_bus
+from sections import BLOCK, HIDDEN
+
+PARAMETERS = '/sys/module/mhp_trap/parameters'
+ENOMEM = -12
+# Boot memory ends far below: the direct map has no page tables there yet.
+FAR = 5 * GIB
+
+
+def kernels(t):
+    """The flavours to look at, and whether the bug must be there."""
+    return ('stock', True), (t.flavour, False)
+
+
+class Trap:
+    """The test module of a guest: sets traps, and adds and removes memory."""
+
+    def __init__(self, g):
+        self.g = g
+        g.sh('insmod /mnt/share/mhp_trap.ko')
+
+    def run(self, command):
+        """A command: None or the errno's name."""
+        return self.g.write(f'{PARAMETERS}/cmd', command, timeout=120)
+
+    def do(self, command):
+        """A command that must succeed."""
+        expect(command, self.run(command), None)
+
+    def add(self, start, size=SECTION):
+        return self.run(f'add 0 {h(start)} {h(size)}')
+
+    def remove(self, start, size=SECTION):
+        self.do(f'remove {h(start)} {h(size)}')
+
+    def counts(self):
+        """Calls that went into the trap, and those by the owner of the mutex."""
+        return tuple(int(n) for n in re.findall(r'=(\d+)', self.g.read(f'{PARAMETERS}/result')))
+
+
+@contextlib.contextmanager
+def trapped(t, flavour, cmdline='', guest=None, **kwargs):
+    """A guest of a flavour, and its traps."""
+    with (guest or t.guest)(flavour=flavour, mem='2G', cmdline=f'mem=1G {cmdline}', files=False,
+                            share=[module(t.base, flavour, 'mhp_trap')], **kwargs) as g:
+        yield g, Trap(g)
+
+
+def dies(g, what, action, pattern):
+    """A guest with a stock kernel must die of an action, and say of what."""
+    with contextlib.suppress(GuestError):
+        action()
+        fail(f'{g.name}: {what}', f'an end with {pattern}', 'none')
+    g.allow.append('')
+    if not re.search(pattern, g.console(), re.S):
+        fail(f'{g.name}: {what}', pattern, g.console()[-2000:])
+
+
+def direct_map(g):
+    """What the direct map is said to map, in KiB."""
+    return sum(n for name, n in g.meminfo().items() if name.startswith('DirectMap'))
+
+
+@case(needs='fixes')
+def fixed_firmware_memmap(t):
+    """Fix 1: an entry of /sys/firmware/memmap that sysfs refuses is not found again, freed."""
+    for flavour, buggy in kernels(t):
+        # What is freed is poisoned.
+        with trapped(t, flavour, 'slub_debug=P') as (g, trap):
+            def entries():
+                return g.sh('ls /sys/firmware/memmap | wc -l')
+
+            before, old = snapshot(g), entries()
+            # It is the last object that an add gives to sysfs.
+            trap.do('fail kobject_add 0 0')
+            expect('add', trap.add(HIDDEN), None)
+            last = trap.counts()[0]
+            trap.remove(HIDDEN)
+            trap.do(f'fail kobject_add {last} {ENOMEM}')
+            expect('add without an entry', trap.add(HIDDEN), None)
+            # At once, before anybody else gets what was freed
+            if buggy:
+                dies(g, 'the next add', lambda: trap.add(HIDDEN + SECTION),
+                     'general protection fault.*RIP: 0010:firmware_map')
+                continue
+            expect('entries', entries(), old)
+            expect('the next add', trap.add(HIDDEN + SECTION), None)
+            for start in (HIDDEN, HIDDEN + SECTION):
+                trap.remove(start)
+            expect_same(f'{flavour}: removed', snapshot(g), before)
+
+
+@case(needs='fixes')
+def fixed_half_added_memory(t):
+    """Fix 2: an add whose second section fails leaves nothing behind, and can be tried again."""
+    for flavour, buggy in kernels(t):
+        with trapped(t, flavour) as (g, trap):
+            before, mapped = snapshot(g), direct_map(g)
+            trap.do(f'fail sparse_add_section 2 {ENOMEM}')
+            expect('add', trap.add(FAR, 2 * SECTION), 'ENOMEM')
+            trap.do('none')
+            if buggy:
+                expect('KiB of direct map left', direct_map(g) - mapped, 2 * SECTION // 1024)
+                expect('add again', trap.add(FAR, 2 * SECTION), 'EEXIST')
+                expect('warnings', len(re.findall('WARNING: .* add_pages', g.console())), 1)
+                g.allow += ['WARNING: .* add_pages', 'Call Trace:', 'cut here']
+                continue
+            expect_same(f'{flavour}: add failed', snapshot(g), before)
+            expect('add again', trap.add(FAR, 2 * SECTION), None)
+            trap.remove(FAR, 2 * SECTION)
+            expect_same(f'{flavour}: removed', snapshot(g), before)
+
+
+@case(needs='fixes')
+def fixed_page_table_shortage(t):
+    """Fix 2: an add that gets no page table for the direct map is ENOMEM, not an oops."""
+    # Two tables are needed at least.
+    start, size = FAR + GIB - SECTION, 2 * SECTION
+    for flavour, buggy in kernels(t):
+        with trapped(t, flavour) as (g, trap):
+            before = snapshot(g)
+            trap.do('fail alloc_low_pages 1 0')
+            if buggy:
+                dies(g, 'add', lambda: trap.add(start, size),
+                     'BUG: kernel NULL pointer dereference.*RIP: 0010:phys_p')
+                continue
+            for n in (1, 2):
+                trap.do(f'fail alloc_low_pages {n} 0')
+                expect(f'add without table {n}', trap.add(start, size), 'ENOMEM')
+                expect_same(f'{flavour}: add without table {n}', snapshot(g), before)
+            trap.do('none')
+            expect('add', trap.add(start, size), None)
+            trap.remove(start, size)
+            expect_same(f'{flavour}: removed', snapshot(g), before)
+
+
+@case(needs='fixes')
+def fixed_page_tables_left(t):
+    """Fix 3: memory that is removed leaves no page tables, if some pages are not present, too."""
+    for flavour, buggy in kernels(t):
+        with trapped(t, flavour) as (g, trap):
+            def add():
+                """How many page tables an add needs."""
+                trap.do('fail alloc_low_pages 0 0')
+                expect('add', trap.add(FAR), None)
+                return trap.counts()[0]
+
+            before, mapped = snapshot(g), direct_map(g)
+            tables = add()
+            expect_between('page tables', tables, 1, SECTION // PAGE)
+            # In three of the tables with the smallest pages
+            for n in range(3):
+                trap.do(f'unmap {h(FAR + n * SECTION // 4 + 7 * PAGE)}')
+            trap.remove(FAR)
+            if buggy:
+                expect('KiB of direct map left', direct_map(g) - mapped, 3 * PAGE // 1024)
+                expect('page tables of the next add', add(), 0)
+                continue
+            expect_same(f'{flavour}: removed', snapshot(g), before)
+            expect('page tables of the next add', add(), tables)
+            trap.remove(FAR)
+            expect_same(f'{flavour}: removed again', snapshot(g), before)
+
+
+@case(needs='fixes')
+def fixed_torn_zone_span(t):
+    """Fix 4: who allocates and frees pages never sees a zone with half of its new span."""
+    for flavour, buggy in kernels(t):
+        with trapped(t, flavour, smp=2) as (g, trap):
+            for n in range(2):
+                expect('add', trap.add(HIDDEN + n * SECTION), None)
+            expect('online', g.state(BLOCK + 1, 'online_movable'), None)
+            g.sh("taskset 2 sh -c 'while [ ! -e /tmp/stop ]; do "
+                 "head -c 48M /dev/zero >/tmp/pages; rm /tmp/pages; done' >/dev/null 2>&1 &")
+            # The zone grows downwards: with its new start alone, it ends too early.
+            trap.do('span 0 1500')
+            online = f"taskset 1 sh -c 'echo online_movable >{MEMORY}/memory{BLOCK}/state'"
+            if buggy:
+                dies(g, 'online', lambda: g.sh(online),
+                     r'page 0x\w+ outside node 0 zone Movable.*kernel BUG at \S*mm/page_alloc.c')
+                continue
+            g.sh(online)
+            expect('stores', trap.counts()[0], 2)
+            g.sh('touch /tmp/stop; while [ -e /tmp/pages ]; do usleep 50000; done')
+
+
+@case(needs='fixes')
+def fixed_valid_zones(t):
+    """Fix 5: valid_zones of a memory block that is not linked to its node yet can be read."""
+    block = f'{MEMORY}/memory{BLOCK}'
+    zones = 'Normal Movable\n'
+    for flavour, buggy in kernels(t):
+        with trapped(t, flavour, smp=2) as (g, trap):
+            g.sh(f"taskset 2 sh -c 'until read zones <{block}/valid_zones; do :; done; "
+                 f"[ -e {block}/node0 ] || echo $zones >/tmp/zones' >/dev/null 2>&1 &")
+            # The block is in sysfs then.
+            trap.do('slow register_memory_blocks_under_node 3000')
+            add = f"taskset 1 sh -c 'echo add 0 {h(HIDDEN)} {h(SECTION)} >{PARAMETERS}/cmd'"
+            if buggy:
+                dies(g, 'add', lambda: g.sh(add),
+                     'BUG: .*RIP: 0010:zone_for_pfn_range.*valid_zones_show')
+                continue
+            g.sh(add)
+            expect('calls', trap.counts()[0], 1)
+            # Extents know their node from the start.
+            expect('zones read meanwhile', g.read('/tmp/zones'),
+                   zones if t.has('granules') else 'none\n')
+            expect('zones after that', g.read(f'{block}/valid_zones'), zones)
+
+
+@case(needs='fixes')
+def fixed_table_without_lock(t):
+    """Fix 6: memory of an ACPI table that is loaded at run time is added with the hotplug lock."""
+    for flavour, buggy in kernels(t):
+        fw = Firmware(t)
+        with trapped(t, flavour, guest=lambda **kwargs: fw.guest(t, **kwargs),
+                     maxmem=None) as (g, trap):
+            trap.do('owned add_memory_resource device_hotplug_lock')
+            fw.load('mem', system_bus(memory('MHP0', 7, (HIDDEN, SECTION))))
+            g.wait_for('the add', lambda: trap.counts()[0])
+            expect(f'{flavour}: adds, and those with the lock', trap.counts(),
+                   (1, 0 if buggy else 1))

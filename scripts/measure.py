@@ -31,6 +31,7 @@ LOGS = os.path.join(BUILD, 'log', 'measure')
 
 REPEAT = 9
 NOISE = 0.01            # of what sleeps, takes locks and runs timers
+LINEAR = (4, 24)        # memory blocks that are removed in one go
 SPARE = 4 * GIB         # RAM that the guest has and does not use
 EXTENTS = 64
 COMPACT = 65536         # pages in use, of 256 Ki
@@ -343,6 +344,10 @@ def count_instructions(flavour):
         blocks = [meter(f'block {SPARE:#x} {SECTION:#x}') for _ in range(REPEAT)]
         out['hosted'] = {k: statistics.median(b[k][0] for b in blocks) for k in blocks[0]}
         out['hosted both'] = int(statistics.median(b['add'][0] + b['online'][0] for b in blocks))
+        g.write(f'{MEMORY}/auto_online_blocks', 'offline')
+        for n in LINEAR:
+            result = meter.repeat(f'extents {SPARE:#x} {n * SECTION:#x} 1', statistics.median, 3)
+            out['remove', n] = int(result['remove'][0]) // n
         check_console(g)
     # How much there is to do depends on what lies where: a line is put through the counts.
     with boot(flavour, 'count-compact', mem='1G', maxmem=None, icount='shift=0', timeout=300,
@@ -409,6 +414,11 @@ def measure_cycles(table):
                   {f: int(counts[f]['hosted'][step]) for f in FLAVOURS})
     bounded('add and online it', 'hosted both', stock['hosted both'] * (1 + NOISE),
             f'<= 1.00x stock within 1 % ({patched["hosted both"] / stock["hosted both"]:.3f}x)')
+    few, many = LINEAR
+    table.add(unit, f'remove {few} of them in one go, each', pick(('remove', few)))
+    table.add(unit, f'remove {many} of them in one go, each', pick(('remove', many)),
+              f'<= {few} of them within 5 %',
+              patched['remove', many] <= patched['remove', few] * 1.05)
 
     bounded('pfn_to_online_page(), plain section', 'plain', stock['plain'], '<= stock')
     bounded('the same, shared with ZONE_DEVICE', 'shared', patched['plain'], '<= in a plain one')

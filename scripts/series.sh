@@ -57,6 +57,7 @@ $bad"
 export_posting() {
 	local dir=$patchdir/$1 cover=$patchdir/$1/cover-letter.txt last date f
 	[ -f "$cover" ] || die "no $(rel "$cover")"
+	! grep -n '^@' "$cover" || die "$(rel "$cover") is not finished"
 	scratch=$(mktemp -d)
 	git -C "$tree" branch -q -f posting "$3"
 	git -C "$tree" config branch.posting.description "$(cat "$cover")"

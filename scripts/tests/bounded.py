@@ -278,6 +278,29 @@ def poisoned(g):
 
 
 @case()
+def failure_holds_no_other_memory(t):
+    """I4 I11: a failure that waits for a lock holds no memory that it is not about."""
+    with t.guest(mem='2G', cmdline='mem=1G') as g:
+        w = World(g)
+        g.auto_online('online_movable')
+        blocks = [HIDDEN + n * SECTION for n in range(2)]
+        for block in blocks:
+            g.mod_ok(f'add 0 {h(block)} {h(SECTION)}')
+        with g.filled(4 * MIB):
+            command = f'lock {h(HIDDEN)} {h(2 * SECTION)}'
+            page = int(g.mod_values(command)['page'], 0)
+            poison(g, page // 4096, f'{HWPOISON}/corrupt-pfn')
+            other = blocks[page < blocks[1]]
+            with seconds(g, 'offline of the other block', 0, PATIENCE):
+                expect('offline', g.state(other // SECTION, 'offline'), None)
+            g.mod_ok('unpin')
+            poisoned(g)
+        for block in blocks:
+            g.mod_ok(f'offremove {h(block)} {h(SECTION)}')
+        w.check([], 'all gone')
+
+
+@case()
 def poison_while_going_offline(t):
     """I11: pages that are poisoned while their block goes offline do not hold each other up."""
     with t.guest(mem='2G', cmdline='mem=1G') as g:

@@ -64,7 +64,8 @@
  *   pin START SIZE                take a reference to the first page of the range
  *                                 that is on an LRU list: it looks as if it could
  *                                 be moved, and cannot: page=0x...
- *   unpin                         drop all these references
+ *   lock START SIZE               the same, and lock its folio: page=0x...
+ *   unpin                         unlock it, and drop all these references
  *   device START SIZE [RESERVE FREE]
  *                                 memremap_pages() as MEMORY_DEVICE_GENERIC, with
  *                                 an altmap of FREE pages behind RESERVE others
@@ -116,6 +117,7 @@
 #include <linux/mutex.h>
 #include <linux/notifier.h>
 #include <linux/page_reporting.h>
+#include <linux/pagemap.h>
 #include <linux/scatterlist.h>
 #include <linux/sched/signal.h>
 #include <linux/seq_buf.h>
@@ -167,6 +169,7 @@ static atomic_t nr_online_with_signal;
 
 /* Pages that "pin" and the notifier hold, 0 for none. Written with cmpxchg(). */
 static unsigned long pinned_pfns[8];
+static unsigned long locked_pfn;
 
 /* What do_report() was told; reports come without the lock. */
 static u64 report_start, report_size;
@@ -705,10 +708,28 @@ static int do_pin(struct mhp_test_cmd *cmd)
 	return 0;
 }
 
+static int do_lock(struct mhp_test_cmd *cmd)
+{
+	if (locked_pfn)
+		return -EBUSY;
+	if (!range_is_sane(cmd->args[1], cmd->args[2]))
+		return -EINVAL;
+	locked_pfn = pin_first(cmd->args[1], cmd->args[2]);
+	if (!locked_pfn)
+		return -ENOENT;
+	folio_lock(page_folio(pfn_to_page(locked_pfn)));
+	seq_buf_printf(&cmd->out, "page=%#llx\n", PFN_PHYS(locked_pfn));
+	return 0;
+}
+
 static int do_unpin(struct mhp_test_cmd *cmd)
 {
 	unsigned long pfn;
 	int i;
+
+	if (locked_pfn)
+		folio_unlock(page_folio(pfn_to_page(locked_pfn)));
+	locked_pfn = 0;
 
 	for (i = 0; i < ARRAY_SIZE(pinned_pfns); i++) {
 		pfn = xchg(&pinned_pfns[i], 0);
@@ -1034,6 +1055,7 @@ static const struct mhp_test_verb {
 	{ "hoard", 3, 3, 0, do_hoard },
 	{ "unhoard", 0, 0, 0, do_unhoard },
 	{ "pin", 2, 2, 0, do_pin },
+	{ "lock", 2, 2, 0, do_lock },
 	{ "unpin", 0, 0, 0, do_unpin },
 	{ "report", 3, 3, 0, do_report },
 	{ "reporting", 0, 0, 0, do_reporting },

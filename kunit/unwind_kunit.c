@@ -407,15 +407,21 @@ static struct kretprobe probes[] = {
 	  .handler = fail_pages },
 };
 
+static bool registered;
+
 /*
- * Probes are there as long as the suite runs: patching the code that all allocations
- * execute again and again is a risk in emulated guests, and may split the direct map.
+ * Probes are there as long as the suite runs or, built in, as long as the kernel:
+ * patching the code that all allocations execute again and again is a risk in emulated
+ * guests, and may split the direct map. With more than one CPU, QEMU's TCG executes an
+ * int3 after all CPUs were told that it is gone, which the kernel takes for an oops.
  */
 static int register_probes(struct kunit_suite *suite)
 {
 	unsigned int i;
 	int ret;
 
+	if (registered)
+		return 0;
 	for (i = 0; i < ARRAY_SIZE(probes); i++) {
 		ret = register_kretprobe(&probes[i]);
 		if (ret) {
@@ -424,15 +430,19 @@ static int register_probes(struct kunit_suite *suite)
 			return ret;
 		}
 	}
+	registered = true;
 	return 0;
 }
 
 static void unregister_probes(struct kunit_suite *suite)
 {
+#ifdef MODULE
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(probes); i++)
 		unregister_kretprobe(&probes[i]);
+	registered = false;
+#endif
 }
 
 #define SUITE_INIT	register_probes

@@ -23,8 +23,9 @@ who=(-c "user.name=mhp-subsection developers"
      -c "user.email=developers@mhp-subsection.invalid"
      -c commit.gpgsign=false -c core.autocrlf=false -c gc.auto=0)
 
-# The patches proper, in order, of one posting or of all; cover letters are none.
-list_patches() { find "$patchdir/${1:-}" -name '0*.patch' ! -name '0000-*' 2>/dev/null | sort; }
+# The patches proper, in order, of all postings or of one; cover letters are none.
+list_patches() { find "$patchdir" -name '0*.patch' ! -name '0000-*' 2>/dev/null | sort; }
+posting_patches() { list_patches | grep -F "/$1/"; }
 
 # patches/BASE/postings has a line for each posting: its folder; the step that tests can
 # count on from its last patch on, see STEPS in tests/lib.py; the subject of that patch.

@@ -42,7 +42,9 @@ $bad"
 		tip=$(posting_tip "$p")
 		git -C "$tree" merge-base --is-ancestor "$last" "$tip" ||
 			die "$(rel "$patchdir")/postings is not in the order of the series at $p"
-		[ -n "$only" ] && [ "$p" != "$only" ] || export_posting "$p" "$last" "$tip"
+		if [ -z "$only" ] || [ "$p" = "$only" ]; then
+			export_posting "$p" "$last" "$tip"
+		fi
 	done
 	[ "$tip" = "$(git -C "$tree" rev-parse series)" ] || die "there are patches behind the last of $p"
 	[ -n "$only" ] || for f in "$patchdir"/*/; do
@@ -187,7 +189,7 @@ wanted() {
 	[ -z "$only" ] || postings | grep -qxF "$only" || die "POSTING=$only: $(postings | paste -sd ' ')"
 	postings | sed "${only:+/^$only\$/q}"
 }
-patches_of() { local p; for p in $1; do list_patches "$p"; done; }
+patches_of() { local p; for p in $1; do posting_patches "$p"; done; }
 
 # --- bisect ---------------------------------------------------------------
 
@@ -205,7 +207,8 @@ bisect() {
 			k=$((k + 1))
 			[ "$c" != "$tip" ] || have=$(posting_step "$p")
 			[ -z "$only" ] || [ "$p" = "$only" ] || continue
-			[ "$k" -ge "${FROM:-1}" ] && [ "$k" -le "${TO:-$n}" ] || continue
+			[ "$k" -ge "${FROM:-1}" ] || continue
+			[ "$k" -le "${TO:-$n}" ] || continue
 			tried=$((tried + 1))
 			say "=== patch $k of $n, $p: $(git -C "$tree" log -1 --format=%s "$c")" \
 				"($((SECONDS - start))s so far)"

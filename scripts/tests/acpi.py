@@ -12,7 +12,7 @@ from lib import (BUILD, GIB, MEMORY, MIB, MOD, PAGE, SECTION, Failure, World, ca
                  h)
 from bounded import going_offline, pin
 from failure import HIDDEN_HIGH, HIGH, still_usable
-from sections import BLOCK, HIDDEN
+from sections import BLOCK, HIDDEN, TWO_NODES
 from stock import Watch
 
 # --- tables and what firmware does -----------------------------------------------
@@ -274,11 +274,8 @@ def ssdt_memory_waits_for_hotplug(t):
 def ssdt_memory_of_another_node(t):
     """R8: memory of a table is on the node that _PXM says, beside another node's in its block."""
     fw = Firmware(t)
-    args = ['-object', 'memory-backend-ram,id=m0,size=1G,reserve=off',
-            '-object', 'memory-backend-ram,id=m1,size=1G,reserve=off',
-            '-numa', 'node,nodeid=0,memdev=m0,cpus=0', '-numa', 'node,nodeid=1,memdev=m1']
     ranges = [(HIDDEN, 16 * MIB), (HIDDEN + 16 * MIB, 16 * MIB), (HIDDEN + 40 * MIB, SECTION)]
-    with fw.guest(t, mem='2G', maxmem=None, cmdline='mem=1G', args=args) as g:
+    with fw.guest(t, mem='2G', maxmem=None, cmdline='mem=1G', args=TWO_NODES) as g:
         w = World(g)
         g.auto_online('online_movable')
         # Without _PXM, what is above the end of boot memory is node 0's.

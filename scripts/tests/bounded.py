@@ -8,7 +8,8 @@ import time
 
 from lib import (GRANULE, MEMORY, MIB, MOD, PAGE, SECTION, World, case, expect, expect_between,
                  expect_same, fail, h, snapshot)
-from devices import DAX_SIZE, dax_guest, full_blocks, make_dax, to_system_ram, unbind
+from devices import (DAX_SIZE, dax_guest, full_blocks, make_dax, offline_full, to_system_ram,
+                     unbind)
 from sections import BLOCK, HIDDEN
 
 LARGEST = 4 * MIB               # the largest page of the page allocator
@@ -156,8 +157,7 @@ def unbind_tries_again(t):
         dax = make_dax(g, start)
         w = World(g)
         to_system_ram(g)
-        for block in full_blocks(dax):
-            expect(f'offline of memory{block}', g.state(block, 'offline'), None)
+        offline_full(g, dax)
         # As if somebody had isolated the end of the device for a second
         g.mod_ok(f'veto {h(dax + DAX_SIZE - PAGE)} 16')
         g.sh(f"(sleep 1; echo 'veto 0 0' >{MOD}/cmd) >/dev/null 2>&1 &")

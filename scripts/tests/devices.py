@@ -44,6 +44,12 @@ def full_blocks(dax):
     return range(-(-dax // SECTION), (dax + DAX_SIZE) // SECTION)
 
 
+def offline_full(g, dax):
+    """Take all the blocks offline that the device at that address fills."""
+    for block in full_blocks(dax):
+        expect(f'offline of memory{block}', g.state(block, 'offline'), None)
+
+
 def unbind(g, dax=None):
     """Unbind kmem; with the address of the device, after its full blocks went offline."""
     for block in full_blocks(dax) if dax else ():

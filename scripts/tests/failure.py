@@ -19,13 +19,18 @@ CPU_LIMIT = 1 << 40             # what QEMU's CPU can
 STAMP = re.compile(r'^(<\d+>)?\[ *\d+\.\d+\] ')
 
 
-def logged(g, command):
-    """Run a command for the module: (errno's name or None, lines of the log)."""
+def log_of(g, action):
+    """What an action returns, and the lines of the log meanwhile."""
     g.sh('dmesg -c >/dev/null')
-    error = g.mod(command)[0]
+    result = action()
     lines = [STAMP.sub('', line) for line in g.sh('dmesg -c').splitlines()]
     # The clock settles some seconds after boot, on its own.
-    return error, [line for line in lines if not line.startswith(('tsc: ', 'clocksource: '))]
+    return result, [line for line in lines if not line.startswith(('tsc: ', 'clocksource: '))]
+
+
+def logged(g, command):
+    """Run a command for the module: (errno's name or None, lines of the log)."""
+    return log_of(g, lambda: g.mod(command)[0])
 
 
 def range_of(start, size):

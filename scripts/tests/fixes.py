@@ -104,7 +104,7 @@ def fixed_firmware_memmap(t):
 
 @case(needs='fixes')
 def fixed_half_added_memory(t):
-    """Fix 2: an add whose second section fails leaves nothing behind, and can be tried again."""
+    """Fixes 2 3: an add whose second section fails leaves nothing behind, and can be tried again."""
     for flavour, buggy in kernels(t):
         with trapped(t, flavour) as (g, trap):
             before, mapped = snapshot(g), direct_map(g)
@@ -125,7 +125,7 @@ def fixed_half_added_memory(t):
 
 @case(needs='fixes')
 def fixed_page_table_shortage(t):
-    """Fix 2: an add that gets no page table for the direct map is ENOMEM, not an oops."""
+    """Fix 3: an add that gets no page table for the direct map is ENOMEM, not an oops."""
     # Two tables are needed at least.
     start, size = FAR + GIB - SECTION, 2 * SECTION
     for flavour, buggy in kernels(t):
@@ -148,7 +148,7 @@ def fixed_page_table_shortage(t):
 
 @case(needs='fixes')
 def fixed_page_tables_left(t):
-    """Fix 3: memory that is removed leaves no page tables, if some pages are not present, too."""
+    """Fix 4: memory that is removed leaves no page tables, if some pages are not present, too."""
     for flavour, buggy in kernels(t):
         with trapped(t, flavour) as (g, trap):
             def add():
@@ -176,7 +176,7 @@ def fixed_page_tables_left(t):
 
 @case(needs='fixes')
 def fixed_torn_zone_span(t):
-    """Fix 4: who allocates and frees pages never sees a zone with half of its new span."""
+    """Fix 6: who allocates and frees pages never sees a zone with half of its new span."""
     for flavour, buggy in kernels(t):
         with trapped(t, flavour, smp=2) as (g, trap):
             for n in range(2):
@@ -198,7 +198,7 @@ def fixed_torn_zone_span(t):
 
 @case(needs='fixes')
 def fixed_valid_zones(t):
-    """Fix 5: valid_zones of a memory block that is not linked to its node yet can be read."""
+    """Fix 7: valid_zones of a memory block that is not linked to its node yet can be read."""
     block = f'{MEMORY}/memory{BLOCK}'
     zones = 'Normal Movable\n'
     for flavour, buggy in kernels(t):
@@ -222,7 +222,7 @@ def fixed_valid_zones(t):
 
 @case(needs='fixes')
 def fixed_table_without_lock(t):
-    """Fix 6: memory of an ACPI table that is loaded at run time is added with the hotplug lock."""
+    """Fix 8: memory of an ACPI table that is loaded at run time is added with the hotplug lock."""
     for flavour, buggy in kernels(t):
         fw = Firmware(t)
         with trapped(t, flavour, guest=lambda **kwargs: fw.guest(t, **kwargs),

@@ -518,7 +518,7 @@ def shadow_tables(g):
                if 'kasan_mem_notifier' in s and 'pte_alloc' in s)
 
 
-@case(flavours=('debug',))
+@case(flavours=('debug',), needs='memmap')
 def memmap_below_shadow_of_others(t):
     """I5: the shadow of a memmap replaces that of other memory, whose page table is not lost."""
     # Memory blocks of 1 GiB, of which 16 MiB are memmap, with 2 MiB of shadow

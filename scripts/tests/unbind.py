@@ -8,8 +8,8 @@ import re
 from lib import (BUILTIN_INDEX, MEMORY, MIB, SECTION, Failure, World, builtin_index, case, expect,
                  expect_between, expect_same, fail, h, helper, snapshot)
 from bounded import HWPOISON, PATIENCE, others_go_on, seconds
-from devices import DAX_SIZE, bind_kmem, full_blocks, unbind
-from failure import STAMP, range_of
+from devices import DAX_SIZE, bind_kmem, offline_full, unbind
+from failure import log_of, range_of
 from sections import HIDDEN, TWO_NODES, poison_is
 from stock import NEW, Watch, compare
 
@@ -38,14 +38,6 @@ def device_guest(t, device, flavour=None, **kwargs):
         line = re.search(r'(\w+)-(\w+) : dax0\.0', g.read('/proc/iomem'))
         expect('the dax device', [int(line[1], 16), int(line[2], 16) + 1], [start, end])
         yield g
-
-
-def log_of(g, action):
-    """What an action returns, and the lines of the log meanwhile."""
-    g.sh('dmesg -c >/dev/null')
-    result = action()
-    lines = [STAMP.sub('', line) for line in g.sh('dmesg -c').splitlines()]
-    return result, [line for line in lines if not line.startswith(('tsc: ', 'clocksource: '))]
 
 
 def bind_again(g):
@@ -221,8 +213,7 @@ class SharedRun:
         self.check('bound again')
 
     def offline_full(self):
-        for block in full_blocks(SHARED[0]):
-            expect('offline', self.g.state(block, 'offline'), None)
+        offline_full(self.g, SHARED[0])
 
     def usable(self, start, size):
         got = self.g.mod_values(f'churn 1 {h(DAX_SIZE)} 0 {h(start)} {h(size)}', timeout=300)

@@ -121,6 +121,27 @@ def eject_of_pinned_dimm(t):
 
 
 @case(needs='debug')
+def eject_of_pinned_full_block(t):
+    """I11: a page that does not move keeps a DIMM of full blocks, and the eject ends, too."""
+    with t.guest(mem='2G', debugfs=True) as g:
+        w = World(g)
+        g.auto_online('online_movable')
+        g.plug('one', 2 * SECTION)
+        ram = (g.dimm_address('one'), 2 * SECTION, 0, 'Movable')
+        with g.filled(230 * MIB) as verify:
+            pin(g, ram[0] + SECTION, SECTION)
+            with seconds(g, 'eject', PATIENCE, 2 * PATIENCE + 20):
+                g.eject('one', gone=False)
+            w.check([ram], 'refused')
+            others_go_on(g)
+            verify()
+            g.mod_ok('unpin')
+            g.eject('one')
+            w.check([], 'ejected')
+            verify()
+
+
+@case(needs='debug')
 def unbind_of_pinned_kmem(t):
     """I11 R6: unbinding kmem ends though a page does not move; the memory stays, in use."""
     start = HIDDEN + 32 * MIB

@@ -29,7 +29,7 @@ def device_guest(t, device, flavour=None, **kwargs):
     # The region, and where its memmap is: 16 MiB in front of a device of that size
     size, where = {FULL: (912, 'dev'), SHARED: (416, 'mem')}[device]
     start, end = device[0], sum(device)
-    share = [builtin_index(t.base, flavour or t.flavour), helper('ringpin')]
+    share = [builtin_index(t.base, flavour or t.flavour), helper('ringpin'), helper('sigwrite')]
     args = [arg.replace('m1,size=1G', 'm1,size=1536M') for arg in TWO_NODES]
     with t.guest(mem='2560M', args=args, flavour=flavour, share=share,
                  cmdline=f'mem=1G memmap={size}M!{h(end - size * MIB)}', **kwargs) as g:
@@ -56,9 +56,7 @@ def by_thread(g):
 
 def under_signals(g):
     """By a process that gets signals all the time."""
-    return g.run("bash -c 'trap : USR1; (while kill -USR1 $$; do :; done) & "
-                 f"printf dax0.0 >{KMEM}/unbind; result=$?; trap \"\" USR1; kill $!; "
-                 "exit $result'", timeout=120)[0] or None
+    return g.run(f'/mnt/share/sigwrite 100 {KMEM}/unbind dax0.0', timeout=120)[0] or None
 
 
 def killed(g):
@@ -269,8 +267,7 @@ def unbind_shared_under_signals(t):
         run = SharedRun(g, 'online_kernel', 'Normal')
         run.offline_full()
         with ring(g, *TAIL):
-            g.sh(f"(bash -c 'trap : USR1; (while sleep 1; do kill -USR1 $$; done) & "
-                 f"printf dax0.0 >{KMEM}/unbind; echo $? >/tmp/status; kill $!') "
+            g.sh(f'(/mnt/share/sigwrite 1000000 {KMEM}/unbind dax0.0; echo $? >/tmp/status) '
                  '>/dev/null 2>&1 & sleep 5')
             expect('unbind has ended', g.run('[ -e /tmp/status ]')[0], 1)
         with seconds(g, 'unbind of what is pinned no more', 0, PATIENCE):
@@ -281,6 +278,27 @@ def unbind_shared_under_signals(t):
         # What memory notifiers allocate, such a signal could deny them.
         expect('memory that went online with a signal pending', g.mod_values('signals')['online'],
                '0')
+
+
+@case()
+def unbind_shared_by_frozen(t):
+    """I6 R6: who is to be frozen while unbinding fails is frozen when that is undone."""
+    with device_guest(t, SHARED) as g:
+        run = SharedRun(g, 'online_kernel', 'Normal')
+        run.offline_full()
+        g.sh('mkdir /tmp/freezer; mount -t cgroup -o freezer none /tmp/freezer; '
+             'mkdir /tmp/freezer/a')
+        before = snapshot(g)
+        with ring(g, *TAIL):
+            # What comes after the write makes no system call, and so needs a signal.
+            g.sh(f"(sh -c 'echo $$ >/tmp/freezer/a/cgroup.procs; printf dax0.0 >{KMEM}/unbind; "
+                 "while :; do :; done' >/dev/null 2>&1 &) ; sleep 3; "
+                 'echo FROZEN >/tmp/freezer/a/freezer.state')
+            expect('state, while unbinding', g.read('/tmp/freezer/a/freezer.state'), 'FREEZING\n')
+            with seconds(g, 'unbind', 1, PATIENCE + 10):
+                g.sh('until grep -q FROZEN /tmp/freezer/a/freezer.state; do usleep 50000; done',
+                     timeout=60)
+            expect_same('left behind', snapshot(g), before)
 
 
 @case()

@@ -112,11 +112,10 @@ kernel-others: kernel-test
 	@scripts/debian-kernel.sh
 	@scripts/kunit.sh build
 
-# Only the cases for 64 KiB pages compare with stock.
 kernel-arm64:
 	@ARCH=arm64 scripts/deps.sh
 	@ARCH=arm64 FLAVOUR=patched scripts/kernel.sh build
-	@ARCH=arm64 PAGES=64k FLAVOUR=stock scripts/kernel.sh build
+	@ARCH=arm64 FLAVOUR=stock scripts/kernel.sh build
 
 # Pages of many granules: KUnit on both
 kernel-large-order:

@@ -82,7 +82,10 @@ def bad_ranges(t):
             for start, size in MISALIGNED:
                 bad(verb, start, size, 'EINVAL', 'unaligned')
             for start, size in BEYOND:
-                bad(verb, start, size, 'E2BIG', 'exceeds')
+                if verb == 'add 0':
+                    bad(verb, start, size, 'E2BIG', 'exceeds')
+                else:
+                    bad(verb, start, size, 'ENOENT', 'never added')
         # On stock this is EEXIST, too: no part of what resources there can be.
         for start, size in ((CPU_LIMIT, SECTION), (CPU_LIMIT - GRANULE, 2 * GRANULE)):
             bad('add 0', start, size, 'EEXIST', 'exceeds')

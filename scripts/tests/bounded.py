@@ -298,16 +298,17 @@ def poisoned(g):
         g.sh('while [ -d /proc/$(cat /tmp/poison) ]; do usleep 50000; done', timeout=60)
 
 
-@case()
-def failure_holds_no_other_memory(t):
-    """I4 I11: a failure that waits for a lock holds no memory that it is not about."""
+def failing_page(t, how):
+    """A failure that waits for the lock of such a page, while another block goes offline."""
     with t.guest(mem='2G', cmdline='mem=1G') as g:
         w = World(g)
         g.auto_online('online_movable')
         blocks = [HIDDEN + n * SECTION for n in range(2)]
         for block in blocks:
             g.mod_ok(f'add 0 {h(block)} {h(SECTION)}')
-        with g.filled(4 * MIB):
+        if how == '2m':
+            g.sh('echo 2 >/proc/sys/vm/nr_hugepages')
+        with g.filled(4 * MIB, how=how):
             command = f'lock {h(HIDDEN)} {h(2 * SECTION)}'
             page = int(g.mod_values(command)['page'], 0)
             poison(g, page // 4096, f'{HWPOISON}/corrupt-pfn')
@@ -316,9 +317,19 @@ def failure_holds_no_other_memory(t):
                 expect('offline', g.state(other // SECTION, 'offline'), None)
             g.mod_ok('unpin')
             poisoned(g)
+        if how == '2m':
+            g.mod_ok(f'offremove {h(other)} {h(SECTION)}')
+            return
         for block in blocks:
             g.mod_ok(f'offremove {h(block)} {h(SECTION)}')
         w.check([], 'all gone')
+
+
+@case()
+def failure_holds_no_other_memory(t):
+    """I4 I11: a failure that waits for a lock holds no memory that it is not about."""
+    for how in ('small', '2m'):
+        failing_page(t, how)
 
 
 @case()

@@ -674,6 +674,11 @@ static int do_unhoard(struct mhp_test_cmd *cmd)
 	return 0;
 }
 
+static bool can_be_pinned(struct page *page)
+{
+	return !PageTail(page) && (PageLRU(page) || PageHuge(page));
+}
+
 /* The pfn of the page that is pinned now, or 0 */
 static unsigned long pin_first(u64 start, u64 size)
 {
@@ -683,10 +688,9 @@ static unsigned long pin_first(u64 start, u64 size)
 
 	for (; pfn < end; pfn++) {
 		page = pfn_to_online_page(pfn);
-		if (!page || !PageLRU(page) || PageTail(page) ||
-		    !get_page_unless_zero(page))
+		if (!page || !can_be_pinned(page) || !get_page_unless_zero(page))
 			continue;
-		for (i = 0; PageLRU(page) && i < ARRAY_SIZE(pinned_pfns); i++) {
+		for (i = 0; can_be_pinned(page) && i < ARRAY_SIZE(pinned_pfns); i++) {
 			if (!cmpxchg(&pinned_pfns[i], 0, pfn))
 				return pfn;
 		}

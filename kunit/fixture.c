@@ -367,6 +367,27 @@ u64 mhp_spare_size(void)
 }
 
 /**
+ * mhp_kernel_zone() - the zone that a range goes online in for the kernel
+ * @nid: the node
+ * @start: physical address in bytes
+ * @size: bytes
+ *
+ * Return: the lowest one whose span has a part of the range, or ZONE_NORMAL. On
+ * arm64, ZONE_DMA may span spare memory, as it reaches to where firmware has some.
+ */
+int mhp_kernel_zone(int nid, u64 start, u64 size)
+{
+	int zid;
+
+	for (zid = 0; zid < ZONE_NORMAL; zid++) {
+		if (zone_intersects(&NODE_DATA(nid)->node_zones[zid], PHYS_PFN(start),
+				    PHYS_PFN(size)))
+			break;
+	}
+	return zid;
+}
+
+/**
  * mhp_edge_start() - where the memory begins that shares a block with boot memory
  * @test: the case, which ends here and fails if there is none
  *

@@ -104,6 +104,7 @@ struct mhp_call {
 };
 
 u64 mhp_spare_start(struct kunit *test);
+int mhp_kernel_zone(int nid, u64 start, u64 size);
 u64 mhp_spare_size(void);
 u64 mhp_edge_start(struct kunit *test);
 u64 mhp_edge_size(struct kunit *test);

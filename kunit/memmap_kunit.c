@@ -380,6 +380,7 @@ static void mhp_memmap_kernel_zone(struct kunit *test)
 {
 	const struct place_param *place = test->param_value;
 	u64 start = mhp_spare_start(test) + place->offset, size;
+	const int zone = mhp_kernel_zone(0, start, place->size);
 	struct mhp_snapshot added, now;
 	struct memory_extent ext;
 	struct vmem_altmap altmap;
@@ -392,12 +393,12 @@ static void mhp_memmap_kernel_zone(struct kunit *test)
 	mhp_take_snapshot(test, &added);
 	mhp_withhold(test);
 	KUNIT_ASSERT_EQ(test, mhp_online(start, place->size, MMOP_ONLINE_KERNEL), 0);
-	mhp_expect_online(test, start, place->size, 0, ZONE_NORMAL);
+	mhp_expect_online(test, start, place->size, 0, zone);
 	mhp_take_snapshot(test, &now);
-	KUNIT_EXPECT_EQ(test, now.zones[0][ZONE_NORMAL].present,
-			added.zones[0][ZONE_NORMAL].present + PHYS_PFN(place->size));
-	KUNIT_EXPECT_EQ(test, now.isolated[0][ZONE_NORMAL],
-			added.isolated[0][ZONE_NORMAL]);
+	KUNIT_EXPECT_EQ(test, now.zones[0][zone].present,
+			added.zones[0][zone].present + PHYS_PFN(place->size));
+	KUNIT_EXPECT_EQ(test, now.isolated[0][zone],
+			added.isolated[0][zone]);
 	for (at = start; at < start + place->size; at += size) {
 		KUNIT_ASSERT_TRUE(test, get_extent(at, &ext, &altmap));
 		size = PFN_PHYS((u64)ext.nr_pages);

@@ -296,7 +296,8 @@ static void mhp_range_zone_span_mixed(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, movable->zone_start_pfn, PHYS_PFN(spare + SZ_8M));
 	KUNIT_EXPECT_EQ(test, movable->spanned_pages, PHYS_PFN(SZ_2M));
 	mhp_expect_online(test, spare + SZ_2M, SZ_2M, 1, ZONE_MOVABLE);
-	mhp_expect_online(test, spare + SZ_16M, SZ_2M, 0, ZONE_NORMAL);
+	mhp_expect_online(test, spare + SZ_16M, SZ_2M, 0,
+			  mhp_kernel_zone(0, spare + SZ_16M, SZ_2M));
 }
 
 /*
@@ -399,18 +400,19 @@ static void mhp_range_kernel_zone(struct kunit *test)
 {
 	const struct range_param *range = test->param_value;
 	u64 start = mhp_spare_start(test) + range->offset;
+	const int zone = mhp_kernel_zone(0, start, range->size);
 	struct mhp_snapshot added, now;
 
 	mhp_must_add(test, 0, start, range->size, MHP_NONE);
 	mhp_take_snapshot(test, &added);
 	mhp_withhold(test);
 	KUNIT_ASSERT_EQ(test, mhp_online(start, range->size, MMOP_ONLINE_KERNEL), 0);
-	mhp_expect_online(test, start, range->size, 0, ZONE_NORMAL);
+	mhp_expect_online(test, start, range->size, 0, zone);
 	mhp_take_snapshot(test, &now);
-	KUNIT_EXPECT_EQ(test, now.zones[0][ZONE_NORMAL].present,
-			added.zones[0][ZONE_NORMAL].present + PHYS_PFN(range->size));
-	KUNIT_EXPECT_EQ(test, now.zones[0][ZONE_NORMAL].managed,
-			added.zones[0][ZONE_NORMAL].managed);
+	KUNIT_EXPECT_EQ(test, now.zones[0][zone].present,
+			added.zones[0][zone].present + PHYS_PFN(range->size));
+	KUNIT_EXPECT_EQ(test, now.zones[0][zone].managed,
+			added.zones[0][zone].managed);
 	KUNIT_EXPECT_EQ(test, now.totalram, added.totalram);
 	KUNIT_ASSERT_EQ(test, mhp_offline(start, range->size), 0);
 	mhp_expect_snapshot(test, &added, "offline again");

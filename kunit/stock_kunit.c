@@ -250,6 +250,7 @@ static int write_online(u64 start, const char *text)
 static void mhp_stock_kernel_zone(struct kunit *test)
 {
 	u64 start = block(test, 0);
+	const int zone = mhp_kernel_zone(0, start, block_size());
 	int turn;
 
 	mhp_withhold(test);
@@ -265,12 +266,12 @@ static void mhp_stock_kernel_zone(struct kunit *test)
 			KUNIT_ASSERT_EQ(test, write_online(start, "1"), 0);
 		expect_file(test, start, "online", "1");
 		expect_file(test, start, "state", "online");
-		expect_file(test, start, "valid_zones", "Normal");
-		mhp_expect_online(test, start, block_size(), 0, ZONE_NORMAL);
+		expect_file(test, start, "valid_zones", NODE_DATA(0)->node_zones[zone].name);
+		mhp_expect_online(test, start, block_size(), 0, zone);
 		/* What is so already is no error for this file. */
 		KUNIT_EXPECT_EQ(test, write_online(start, "1"), 0);
 		KUNIT_EXPECT_EQ(test, write_online(start, "maybe"), -EINVAL);
-		mhp_expect_online(test, start, block_size(), 0, ZONE_NORMAL);
+		mhp_expect_online(test, start, block_size(), 0, zone);
 		KUNIT_ASSERT_EQ(test, turn ? write_online(start, "0") :
 				      write_state(start, "offline"), 0);
 		expect_block_offline(test, start);

@@ -535,23 +535,3 @@ def eject_in_two_passes(t):
             fw.eject('MHP0', 7)
             w.check([], 'ejected')
             verify()
-
-
-@case(flavours=('debug',))
-def page_ext_on_the_dimm_itself(t):
-    """I4: a DIMM goes in two passes if one of its parts has what another needs while online."""
-    args = ['-object', f'memory-backend-ram,id=m0,size={GIB},reserve=off',
-            '-numa', 'node,nodeid=0,memdev=m0,cpus=0', '-numa', 'node,nodeid=1']
-    with t.guest(mem='1G', args=args) as g:
-        w = World(g)
-        g.auto_online('online_kernel')
-        start = g.device_memory() + SECTION - 16 * MIB
-        ram = (start, 32 * MIB, 1, 'Normal')
-        for _ in range(2):
-            # Its first part is all the memory of the node when the second goes online.
-            g.plug('a', ram[1], addr=start, node=1)
-            w.check([ram], 'plugged')
-            expect('offline of the first part', g.state(g.block(start), 'offline'), 'EBUSY')
-            w.check([ram], 'not offline')
-            g.eject('a')
-            w.check([], 'ejected')

@@ -187,6 +187,25 @@ def unbind_tries_again(t):
         w.check([], 'unbound', spans=False)
 
 
+@case()
+def unbind_in_any_order(t):
+    """I4 R6: what keeps one part of a device until another is offline does not keep the device."""
+    start = HIDDEN + 32 * MIB
+    with dax_guest(t, '1G', start) as g:
+        dax = make_dax(g, start)
+        w = World(g)
+        to_system_ram(g)
+        offline_full(g, dax)
+        # The part that is tried first is let go when the last one is offline.
+        g.mod_ok(f'veto {h(dax)} 16')
+        last = (dax + DAX_SIZE) // SECTION
+        g.sh(f'(until grep -q offline {MEMORY}/memory{last}/state; do usleep 20000; done; '
+             f"echo 'veto 0 0' >{MOD}/cmd) >/dev/null 2>&1 &")
+        with seconds(g, 'unbind', 0, PATIENCE):
+            unbind(g)
+        w.check([], 'unbound', spans=False)
+
+
 RANGE = (HIDDEN + 64 * MIB, 70 * MIB)           # the end of a block and the begin of the next
 BESIDE = (HIDDEN, 64 * MIB)
 

@@ -327,9 +327,11 @@ def failing_page(t, how):
             g.mod_ok(f'add 0 {h(block)} {h(SECTION)}')
         if how == '2m':
             g.sh('echo 2 >/proc/sys/vm/nr_hugepages')
-        with g.filled(4 * MIB, how=how):
-            command = f'lock {h(HIDDEN)} {h(2 * SECTION)}'
-            page = int(g.mod_values(command)['page'], 0)
+        with g.filled(4 * MIB, how=how) as verify:
+            where = verify.where()[0]
+            expect_between('what is filled', where, HIDDEN, HIDDEN + 2 * SECTION - 1)
+            page = int(g.mod_values(f'lock {h(where)} {h(PAGE)}')['page'], 0)
+            expect('the page that is locked', page, where)
             poison(g, page // 4096, f'{HWPOISON}/corrupt-pfn')
             other = blocks[page < blocks[1]]
             with seconds(g, 'offline of the other block', 0, PATIENCE):

@@ -174,9 +174,11 @@ def kmem_gives_back_neighbours(t):
         block = end // SECTION
         expect('offline', g.state(block, 'offline'), None)
         idle = [other[:3] + (None,) for other in others]
+        g.auto_online('online_movable')
         bind_kmem(g)
-        w.check(idle + [ram[:3] + (None,)], 'all offline', spans=False, devices=None)
-        unbind(g)
+        g.auto_online('offline')
+        w.check(idle + [ram], 'the device alone online', spans=False, devices=None)
+        unbind(g, dax)
         bind_devdax(g)
         w.check(idle, 'unbound', spans=False, devices=None)
         expect('online', g.state(block, 'online_movable'), None)

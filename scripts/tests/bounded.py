@@ -170,40 +170,34 @@ def unbind_of_pinned_kmem(t):
         w.check([], 'removed', spans=False)
 
 
-@case()
-def unbind_tries_again(t):
-    """I4 R6: unbinding kmem waits for what is in the way for a moment only."""
+def unbind_vetoed(t, offset, until, low):
+    """Unbind kmem, of which the page at an offset may not go offline until a command ends."""
     start = HIDDEN + 32 * MIB
     with dax_guest(t, '1G', start) as g:
         dax = make_dax(g, start)
         w = World(g)
         to_system_ram(g)
         offline_full(g, dax)
-        # As if somebody had isolated the end of the device for a second
-        g.mod_ok(f'veto {h(dax + DAX_SIZE - PAGE)} 16')
-        g.sh(f"(sleep 1; echo 'veto 0 0' >{MOD}/cmd) >/dev/null 2>&1 &")
-        with seconds(g, 'unbind', 0.5, PATIENCE):
+        g.mod_ok(f'veto {h(dax + offset)} 16')
+        last = f'{MEMORY}/memory{(dax + DAX_SIZE) // SECTION}'
+        g.sh(f"({until.format(last=last)}; echo 'veto 0 0' >{MOD}/cmd) >/dev/null 2>&1 &")
+        with seconds(g, 'unbind', low, PATIENCE):
             unbind(g)
         w.check([], 'unbound', spans=False)
+
+
+@case()
+def unbind_tries_again(t):
+    """I4 R6: unbinding kmem waits for what is in the way for a moment only."""
+    # As if somebody had isolated the end of the device for a second
+    unbind_vetoed(t, DAX_SIZE - PAGE, 'sleep 1', 0.5)
 
 
 @case()
 def unbind_in_any_order(t):
     """I4 R6: what keeps one part of a device until another is offline does not keep the device."""
-    start = HIDDEN + 32 * MIB
-    with dax_guest(t, '1G', start) as g:
-        dax = make_dax(g, start)
-        w = World(g)
-        to_system_ram(g)
-        offline_full(g, dax)
-        # The part that is tried first is let go when the last one is offline.
-        g.mod_ok(f'veto {h(dax)} 16')
-        last = (dax + DAX_SIZE) // SECTION
-        g.sh(f'(until grep -q offline {MEMORY}/memory{last}/state; do usleep 20000; done; '
-             f"echo 'veto 0 0' >{MOD}/cmd) >/dev/null 2>&1 &")
-        with seconds(g, 'unbind', 0, PATIENCE):
-            unbind(g)
-        w.check([], 'unbound', spans=False)
+    # The part that is tried first is let go when the last one is offline.
+    unbind_vetoed(t, 0, 'until grep -q offline {last}/state; do usleep 20000; done', 0)
 
 
 RANGE = (HIDDEN + 64 * MIB, 70 * MIB)           # the end of a block and the begin of the next
@@ -339,6 +333,7 @@ def failing_page(t, how):
             g.mod_ok('unpin')
             poisoned(g)
         if how == '2m':
+            # The page of hugetlb may still be of the pool, poisoned.
             g.mod_ok(f'offremove {h(other)} {h(SECTION)}')
             return
         for block in blocks:

@@ -21,6 +21,7 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/gfp.h>
+#include <linux/hw_breakpoint.h>
 #include <linux/kernel-page-flags.h>
 #include <linux/kprobes.h>
 #include <linux/kthread.h>
@@ -31,6 +32,7 @@
 #include <linux/module.h>
 #include <linux/mount.h>
 #include <linux/mutex.h>
+#include <linux/perf_event.h>
 #include <linux/pid.h>
 #include <linux/preempt.h>
 #include <linux/ptrace.h>
@@ -68,6 +70,8 @@
 
 #define USER_BYTES	SZ_16K
 #define FILLER_PAGES	1000
+/* How often DAMON samples when nothing goes */
+#define SAMPLES		20
 
 /* Where what goes lies: before what stays, behind that, which is in use, or within it */
 enum place { FIRST, LAST, MIDDLE };
@@ -843,15 +847,16 @@ static ssize_t run_damon(struct walk *walk)
 	for (i = 0; i < ARRAY_SIZE(texts); i++) {
 		snprintf(number, sizeof(number), "%llu", addr);
 		if (!texts[i][1])
-			addr += GOES_SIZE;
+			addr += walk->size;
 		ret = write_text(walk->sysfs, texts[i][0], texts[i][1] ?: number);
 		if (ret < 0)
 			goto out;
 	}
 	ret = pin_kdamond(walk);
 	if (!ret) {
-		WRITE_ONCE(walk->armed, true);
-		if (!wait_until(READ_ONCE(walk->sprung) && !READ_ONCE(walk->inside), PATIENCE_MS))
+		WRITE_ONCE(walk->armed, walk->late);
+		if (!wait_until(walk->late ? READ_ONCE(walk->sprung) && !READ_ONCE(walk->inside) :
+					     READ_ONCE(walk->asked) >= SAMPLES, PATIENCE_MS))
 			ret = -ETIME;
 	}
 	write_text(walk->sysfs, KDAMONDS "0/state", "off");
@@ -1277,6 +1282,79 @@ static void mhp_walk_held(struct kunit *test)
 	KUNIT_EXPECT_FALSE_MSG(test, walk->told,
 			       "notifiers were called while %s was about to read", walker->name);
 }
+
+#ifdef CONFIG_X86
+static const struct walker readers[] = {
+	{ "kpagecount", MISSING(PROC_PAGE_MONITOR), run_kpage },
+	{ "kpageflags", MISSING(PROC_PAGE_MONITOR), run_kpage },
+	{ "page_idle_read", MISSING(IDLE_PAGE_TRACKING), run_idle_read },
+	{ "page_idle_write", MISSING(IDLE_PAGE_TRACKING), run_idle_write },
+	{ "kcore", MISSING(PROC_KCORE), run_kcore },
+	{ "damon", MISSING(DAMON_SYSFS), run_damon, .comm = "kdamond" },
+	{ "split_huge_pages", MISSING(TRANSPARENT_HUGEPAGE), run_split },
+	{ "compaction", MISSING(COMPACTION), run_compaction },
+	{ "kmemleak", MISSING(DEBUG_KMEMLEAK), run_kmemleak },
+};
+
+KUNIT_ARRAY_PARAM_DESC(reader, readers, name);
+
+/* How often the references to a page have changed */
+static atomic_t changes;
+
+static void on_change(struct perf_event *event, struct perf_sample_data *data,
+		      struct pt_regs *regs)
+{
+	atomic_inc(&changes);
+}
+
+/*
+ * Who owns a page that is on no LRU list may count the references: free_contig_range()
+ * does, and virtio-mem. On arm64, a watchpoint with a handler would fire for ever.
+ */
+static void mhp_walk_takes_no_reference(struct kunit *test)
+{
+	const struct walker *walker = test->param_value;
+	struct perf_event * __percpu *watch;
+	int while_walking, in_all;
+	struct perf_event_attr attr;
+	struct walk *walk;
+	struct page *page;
+	bool walked;
+
+	if (walker->missing)
+		kunit_skip(test, "%s is not set", walker->missing);
+	walk = begin_walk(test, walker);
+	walk->size = PAGE_SIZE;
+	walk->end = walk->start + 1;
+	KUNIT_ASSERT_EQ(test, alloc_contig_range(walk->start, walk->end, MIGRATE_MOVABLE,
+						 GFP_KERNEL), 0);
+	page = pfn_to_page(walk->start);
+	list_add(&page->lru, &walk->held);
+
+	hw_breakpoint_init(&attr);
+	attr.bp_addr = (unsigned long)&page->_refcount;
+	attr.bp_len = HW_BREAKPOINT_LEN_4;
+	attr.bp_type = HW_BREAKPOINT_W;
+	watch = register_wide_hw_breakpoint(&attr, on_change, NULL);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_PCPU(watch));
+	atomic_set(&changes, 0);
+	start_walker(test, walk);
+	walked = wait_for_completion_timeout(&walk->walked, msecs_to_jiffies(PATIENCE_MS));
+	while_walking = atomic_read(&changes);
+	get_page(page);
+	put_page(page);
+	in_all = atomic_read(&changes);
+	unregister_wide_hw_breakpoint(watch);
+
+	KUNIT_ASSERT_TRUE(test, walked);
+	complete_all(&walk->walked);
+	KUNIT_EXPECT_GE(test, walk->ret, (ssize_t)0);
+	KUNIT_EXPECT_GE_MSG(test, walk->asked, 1UL, "%s does not come to the page", walker->name);
+	KUNIT_EXPECT_EQ_MSG(test, while_walking, 0, "%s takes references to a page of others",
+			    walker->name);
+	KUNIT_EXPECT_EQ_MSG(test, in_all - while_walking, 2, "the watchpoint does not work");
+}
+#endif /* CONFIG_X86 */
 
 #ifndef MODULE
 
@@ -1716,6 +1794,9 @@ static void mhp_walk_remover_walks(struct kunit *test)
 
 static struct kunit_case mhp_walk_cases[] = {
 	KUNIT_CASE_PARAM_ATTR(mhp_walk_held, walker_gen_params, { .speed = KUNIT_SPEED_SLOW }),
+#ifdef CONFIG_X86
+	KUNIT_CASE_PARAM(mhp_walk_takes_no_reference, reader_gen_params),
+#endif
 #ifndef MODULE
 	KUNIT_CASE(mhp_walk_compaction_sleeps),
 	KUNIT_CASE(mhp_walk_page_owner_sleeps),

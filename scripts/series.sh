@@ -194,12 +194,14 @@ patches_of() { local p; for p in $1; do posting_patches "$p"; done; }
 # --- bisect ---------------------------------------------------------------
 
 bisect() {
-	local p c last tip=base n k=0 tried=0 bad=0 start=$SECONDS have=boot
+	local p c last tip=base n k=0 tried=0 bad=0 before=0 start=$SECONDS have=boot key
+	local passed=$build/$series-bisect/passed
 	FLAVOUR=stock "$top/scripts/kernel.sh" build
 	need_disk 4 "a work tree and a build for bisect"
 	wanted >/dev/null
 	n=$(git -C "$tree" rev-list --count base..series)
 	make_side_tree "$build/$series-bisect"
+	touch "$passed"
 	for p in $(postings); do
 		last=$tip
 		tip=$(posting_tip "$p")
@@ -212,13 +214,29 @@ bisect() {
 			tried=$((tried + 1))
 			say "=== patch $k of $n, $p: $(git -C "$tree" log -1 --format=%s "$c")" \
 				"($((SECONDS - start))s so far)"
-			try_patch "$c" "$have" && say "ok $k" && continue
-			say "not ok $k"
-			bad=$((bad + 1))
+			key=$(tested_as "$c" "$have")
+			if grep -qxF "$key" "$passed"; then
+				before=$((before + 1))
+				say "ok $k, in a run before this one"
+			elif try_patch "$c" "$have"; then
+				echo "$key" >>"$passed"
+				say "ok $k"
+			else
+				say "not ok $k"
+				bad=$((bad + 1))
+			fi
 		done
 	done
-	say "$((tried - bad)) of $tried patches build, boot and pass the quick tests, $((SECONDS - start))s"
+	say "$((tried - bad)) of $tried patches build, boot and pass the quick tests, $((SECONDS - start))s;" \
+		"$before of them did in a run before this one ($(rel "$passed"))"
 	[ "$tried" -gt 0 ] && [ "$bad" -eq 0 ]
+}
+
+# It takes hours: a run goes on where the last one ended. What a patch passed holds for
+# the same source and configuration.
+tested_as() {
+	echo "$(git -C "$tree" rev-parse "$1^{tree}") $2" \
+		"$(cat "$top"/Kconfig.{fragment,series,"$ARCH"} | git hash-object --stdin)"
 }
 
 try_patch() {

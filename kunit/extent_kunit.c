@@ -639,6 +639,22 @@ static void mhp_extent_poison_last(struct kunit *test)
 	expect_extents(test, 0);
 }
 
+/* R3: so does the block that it is in. */
+static void mhp_extent_poison_last_of_blocks(struct kunit *test)
+{
+	u64 start = mhp_spare_start(test) + SZ_128M - EXTENT_SIZE;
+
+	mhp_must_add(test, 0, start, ACROSS_SIZE, MHP_NONE);
+	KUNIT_ASSERT_EQ(test, mhp_online(start, ACROSS_SIZE, MMOP_ONLINE_MOVABLE), 0);
+	KUNIT_ASSERT_EQ(test, memory_failure(PHYS_PFN(start) + 5, MF_SW_SIMULATED), 0);
+	mhp_veto(test, MEM_GOING_OFFLINE, 3, -EBUSY);
+	KUNIT_EXPECT_EQ(test, mhp_offline(start, ACROSS_SIZE), -EBUSY);
+	mhp_expect_online(test, start, ACROSS_SIZE, 0, ZONE_MOVABLE);
+	mhp_veto(test, 0, 0, 0);
+	KUNIT_EXPECT_EQ(test, mhp_offline(start, ACROSS_SIZE), 0);
+	mhp_expect_offline(test, start, ACROSS_SIZE);
+}
+
 /* I4: a page with bad memory keeps its own extent from going online, and no other. */
 static void mhp_extent_poison(struct kunit *test)
 {
@@ -732,6 +748,7 @@ static struct kunit_case mhp_extent_cases[] = {
 	KUNIT_CASE(mhp_extent_sysfs),
 #ifdef CONFIG_MEMORY_FAILURE
 	KUNIT_CASE(mhp_extent_poison_last),
+	KUNIT_CASE(mhp_extent_poison_last_of_blocks),
 	KUNIT_CASE(mhp_extent_poison),
 #endif
 	{}

@@ -43,9 +43,10 @@ for set in "$@"; do
 	*) die "no such set: $set" ;;
 	esac
 done
-# Who cannot install it gets the source by 'apt-get download' instead.
+# Who cannot install it, or has a Debian without it, gets the source by 'apt-get
+# download' instead.
 [ "$can" -eq 0 ] || [ -n "$KDIR" ] || [ -d "$tree" ] || [ -d "$build/dl" ] ||
-	want+=("linux-source-$BASE")
+	[ "$BASE" != 6.12 ] || want+=("linux-source-$BASE")
 
 missing=()
 for p in "${want[@]}"; do

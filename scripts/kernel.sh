@@ -24,21 +24,42 @@ esac
 
 # --- source ---------------------------------------------------------------
 
+# Download a package into this folder: by the system's lists, or by lists of our own of
+# what newer Debians have, which Debian's keyring vouches for.
+download() {
+	local apt=$PWD/apt
+	! apt-get download "$1" || return 0
+	mkdir -p "$apt/lists/partial" "$apt/archives/partial"
+	: >"$apt/status"
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
+		"http://deb.debian.org/debian trixie-backports main" >"$apt/sources.list"
+	cat >"$apt/conf" <<-EOF
+		APT::Sandbox::User "root";
+		Dir::Etc::SourceList "$apt/sources.list";
+		Dir::Etc::SourceParts "/dev/null";
+		Dir::State "$apt";
+		Dir::State::status "$apt/status";
+		Dir::Cache "$apt";
+	EOF
+	APT_CONFIG=$apt/conf apt-get update
+	APT_CONFIG=$apt/conf apt-get download "$1"
+}
+
 # Where Debian's tarball is, fetching the package when it is not installed.
 tarball() {
 	local name=linux-source-$BASE t=/usr/src/linux-source-$BASE.tar.xz deb
 	[ -f "$t" ] && { echo "$t"; return; }
-	t=$build/dl/usr/src/$name.tar.xz
+	t=$build/dl/$name.tar.xz
 	[ -f "$t" ] && { echo "$t"; return; }
 	rm -rf "$build/dl.new"
-	mkdir -p "$build/dl.new"
-	(cd "$build/dl.new" && apt-get download "$name") >&2
+	mkdir -p "$build/dl.new" "$build/dl"
+	(cd "$build/dl.new" && download "$name") >&2 ||
+		die "Debian has no $name any more, nor trixie-backports: give KDIR=<source tree>"
 	deb=$(find "$build/dl.new" -name "$name*.deb" | head -n 1)
 	[ -n "$deb" ] || die "apt-get did not deliver $name"
 	dpkg-deb -x "$deb" "$build/dl.new" >&2
-	rm -f "$deb"
-	rm -rf "$build/dl"
-	mv "$build/dl.new" "$build/dl"
+	mv "$build/dl.new/usr/src/$name.tar.xz" "$t"
+	rm -rf "$build/dl.new"
 	echo "$t"
 }
 
@@ -207,6 +228,7 @@ src() {
 fragments() {
 	echo "$top/Kconfig.fragment"
 	echo "$top/Kconfig.$ARCH"
+	[ ! -f "$top/Kconfig.$BASE" ] || echo "$top/Kconfig.$BASE"
 	! grep -q ARCH_MHP_SUBSECTION_ENABLE "$(src)/arch/${ARCH%_64}/Kconfig" ||
 		echo "$top/Kconfig.series"
 	[ "$FLAVOUR" != debug ] || echo "$top/Kconfig.debug"

@@ -106,7 +106,7 @@ static void expect_device(struct kunit *test, const struct shape *shape,
 static void expect_part(struct kunit *test, const struct shape *shape, int part, bool there)
 {
 	u64 start = part_start(test, shape, part);
-	struct dev_pagemap *pgmap = get_dev_pagemap(PHYS_PFN(start), NULL);
+	struct dev_pagemap *pgmap = mhp_get_dev_pagemap(PHYS_PFN(start));
 
 	KUNIT_EXPECT_EQ(test, !!pgmap, there && part == DEVICE);
 	if (!there)
@@ -131,7 +131,7 @@ struct lives_param {
 };
 
 /* Each shape, with each order of coming and each of going */
-static const void *lives_gen_params(const void *prev, char *desc)
+static const void *MHP_GENERATOR(lives_gen_params)
 {
 	static struct lives_param param;
 	static unsigned int i;
@@ -191,7 +191,7 @@ static int lookup_thread(void *arg)
 	struct dev_pagemap *pgmap;
 
 	while (!kthread_should_stop()) {
-		pgmap = get_dev_pagemap(lookups->pfn, NULL);
+		pgmap = mhp_get_dev_pagemap(lookups->pfn);
 		atomic_inc(pgmap ? &lookups->hits : &lookups->misses);
 		atomic_add(!!pfn_to_online_page(lookups->pfn), &lookups->online);
 		/* The device waits for who has it. */
@@ -295,7 +295,7 @@ static void try_hidden(struct kunit *test, mhp_t flags)
 
 	/* The device is as it was, and all else is gone. */
 	mhp_expect_offline(test, device, SZ_4M);
-	pgmap = get_dev_pagemap(PHYS_PFN(device), NULL);
+	pgmap = mhp_get_dev_pagemap(PHYS_PFN(device));
 	KUNIT_EXPECT_NOT_NULL(test, pgmap);
 	if (pgmap)
 		put_dev_pagemap(pgmap);

@@ -228,7 +228,7 @@ static int poll_valid(void *arg)
 		if (!pfn_valid(pfns[i]))
 			continue;
 		smp_rmb();	/* pairs with the barrier before pfn_valid() turns true */
-		if (!copy_from_kernel_nofault(&flags, &pfn_to_page(pfns[i])->flags,
+		if (!copy_from_kernel_nofault(&flags, mhp_page_flags(pfn_to_page(pfns[i])),
 					      sizeof(flags))) {
 			poll->reads++;
 			continue;
@@ -614,7 +614,8 @@ static void make_bait(const struct beside *beside, bool one)
 
 			memset(page, 0, sizeof(*page));
 			/* Node, zone and section of the other page, and no flags */
-			page->flags = ref->flags & ~((1UL << NR_PAGEFLAGS) - 1);
+			*mhp_page_flags(page) = *mhp_page_flags(ref) &
+						~((1UL << NR_PAGEFLAGS) - 1);
 			page->page_type = PGTY_buddy << 24;
 			INIT_LIST_HEAD(&page->buddy_list);
 			page->private = one && IS_ALIGNED(pfn, MAX_ORDER_NR_PAGES) ?
@@ -749,12 +750,12 @@ static void mhp_edge_free(struct kunit *test)
 
 static int isolate(unsigned long pfn, unsigned long end)
 {
-	return start_isolate_page_range(pfn, end, MIGRATE_MOVABLE, 0, GFP_KERNEL);
+	return mhp_start_isolate_page_range(pfn, end);
 }
 
 static void undo_isolate(unsigned long pfn, unsigned long end)
 {
-	undo_isolate_page_range(pfn, end, MIGRATE_MOVABLE);
+	mhp_undo_isolate_page_range(pfn, end);
 }
 
 static void isolate_beside(struct kunit *test, struct beside *beside)

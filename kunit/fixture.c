@@ -49,13 +49,13 @@ static struct {
 	unsigned int nth;
 	unsigned int seen;
 	int err;
-} vetoes[MEM_FINISH_OFFLINE + 1];
+} vetoes[MHP_NR_NOTIFICATIONS];
 
 static unsigned long last_veto;
 
 /* The first notifications since mhp_forget_calls(), and how many of each action */
 static struct mhp_call calls[MHP_KUNIT_CALLS];
-static unsigned int nr_calls, nr_actions[MEM_FINISH_OFFLINE + 1];
+static unsigned int nr_calls, nr_actions[MHP_NR_NOTIFICATIONS];
 
 static int note_callback(struct notifier_block *nb, unsigned long action,
 			 void *arg)
@@ -1012,7 +1012,7 @@ void mhp_must_take_pages(struct kunit *test, unsigned long pfn, unsigned long en
 	int ret, try;
 
 	for (try = 0; try < 50; try++) {
-		ret = alloc_contig_range(pfn, end, MIGRATE_MOVABLE, gfp);
+		ret = mhp_alloc_contig_range(pfn, end, gfp);
 		if (ret != -EBUSY)
 			break;
 		msleep(20);
@@ -1147,8 +1147,8 @@ kunit_test_suites(&mhp_stock_suite);
 kunit_test_suites(&mhp_subsection_suite, &mhp_edge_suite, &mhp_range_suite,
 		  &mhp_extent_suite, &mhp_online_suite, &mhp_memmap_suite, &mhp_zone_device_suite,
 		  &mhp_unwind_suite, &mhp_race_suite);
-MODULE_IMPORT_NS(MHP_DEBUG);
-MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);
+MHP_IMPORT_NS(MHP_DEBUG);
+MHP_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);
 #endif
 
 MODULE_DESCRIPTION("KUnit tests for memory hotplug by sub-sections");

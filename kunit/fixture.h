@@ -21,6 +21,8 @@
 #include <linux/mmzone.h>
 #include <linux/types.h>
 
+#include "compat.h"
+
 #define MHP_KUNIT_NODES		2
 /* Enough for 1 GiB of spare memory and 128 MiB before it; snapshots lie on the stack. */
 #define MHP_KUNIT_SUBSECTIONS	576

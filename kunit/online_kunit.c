@@ -336,7 +336,7 @@ static void make_bait(u64 start, enum beside what, struct page *ref)
 
 		memset(page, 0, sizeof(*page));
 		/* Node, zone and section of the other page, and no flags */
-		page->flags = ref->flags & ~((1UL << NR_PAGEFLAGS) - 1);
+		*mhp_page_flags(page) = *mhp_page_flags(ref) & ~((1UL << NR_PAGEFLAGS) - 1);
 		page->page_type = PGTY_buddy << 24;
 		INIT_LIST_HEAD(&page->buddy_list);
 		page->private = ilog2(PAGES_PER_SUBSECTION);
@@ -500,8 +500,8 @@ static void mhp_online_shared_page(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, compound_order(page), order);
 	mhp_take_snapshot(test, &before);
 	for (i = 0; i < 2; i++) {
-		KUNIT_EXPECT_EQ(test, alloc_contig_range(pfn + i * half, pfn + (i + 1) * half,
-							 MIGRATE_MOVABLE, GFP_KERNEL), -EBUSY);
+		KUNIT_EXPECT_EQ(test, mhp_alloc_contig_range(pfn + i * half, pfn + (i + 1) * half,
+							     GFP_KERNEL), -EBUSY);
 		KUNIT_EXPECT_EQ(test, mhp_offline(start + i * SZ_2M, SZ_2M), -EBUSY);
 		mhp_expect_snapshot(test, &before, "after the refusals");
 	}
@@ -517,13 +517,12 @@ static void mhp_online_shared_page(struct kunit *test)
 #ifndef MODULE
 static int isolate(u64 start, u64 size)
 {
-	return start_isolate_page_range(PHYS_PFN(start), PHYS_PFN(start + size), MIGRATE_MOVABLE,
-					0, GFP_KERNEL);
+	return mhp_start_isolate_page_range(PHYS_PFN(start), PHYS_PFN(start + size));
 }
 
 static void undo_isolate(u64 start, u64 size)
 {
-	undo_isolate_page_range(PHYS_PFN(start), PHYS_PFN(start + size), MIGRATE_MOVABLE);
+	mhp_undo_isolate_page_range(PHYS_PFN(start), PHYS_PFN(start + size));
 }
 
 /*
@@ -586,7 +585,7 @@ static void close_file(void *file)
 
 static struct file *write_content(struct kunit *test, u64 *words)
 {
-	struct file *file = shmem_kernel_file_setup("mhp_kunit", CONTENT, VM_NORESERVE);
+	struct file *file = mhp_file_setup("mhp_kunit", CONTENT);
 	unsigned long i;
 	loff_t pos = 0;
 
@@ -663,7 +662,7 @@ static void mhp_online_content_migrates(struct kunit *test)
 	for (i = 0; i < ARRAY_SIZE(offsets); i++) {
 		at = start + offsets[i];
 		for (pfn = PHYS_PFN(at); pfn < PHYS_PFN(at + SZ_16M); pfn += 64) {
-			ret = alloc_contig_range(pfn, pfn + 32, MIGRATE_MOVABLE, GFP_KERNEL);
+			ret = mhp_alloc_contig_range(pfn, pfn + 32, GFP_KERNEL);
 			if (ret)
 				continue;
 			free_contig_range(pfn, 32);

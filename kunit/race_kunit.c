@@ -789,7 +789,7 @@ static void churner_step(struct thread *thread)
 	/* What hosts the memmap is not to be had. */
 	if (slot->flags & MHP_MEMMAP_ON_MEMORY && pfn == PHYS_PFN(slot->start))
 		return;
-	ret = alloc_contig_range(pfn, end, MIGRATE_MOVABLE, GFP_KERNEL);
+	ret = mhp_alloc_contig_range(pfn, end, GFP_KERNEL);
 	if (ret == -EBUSY) {
 		done(thread, BUSY);
 		return;
@@ -1228,8 +1228,7 @@ static void stop_compaction(struct kunit *test, struct race *race)
 
 static void prepare_filler(struct kunit *test, struct thread *thread)
 {
-	struct file *file = shmem_kernel_file_setup("mhp_kunit", FILE_PAGES * PAGE_SIZE,
-						    VM_NORESERVE);
+	struct file *file = mhp_file_setup("mhp_kunit", FILE_PAGES * PAGE_SIZE);
 
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
 	thread->race->filled = true;

@@ -252,10 +252,11 @@ static const struct op ops[] = {
 	{ "add_driver_managed", add_first, add_driver_managed, remove_second, .claims = true },
 	{ "add_to_a_group", prepare_group, add_to_group, remove_second, .claims = true },
 	{ "add_and_online", prepare_policy, add_across, offline_and_remove_across,
-	  .claims = true, .half = true, .vetoable = 4 },
-	{ "online_a_block", add_both, online_block, must_offline, .vetoable = 4 },
+	  .claims = true, .half = true, .vetoable = 2 * MHP_ONLINE_VETOES },
+	{ "online_a_block", add_both, online_block, must_offline,
+	  .vetoable = 2 * MHP_ONLINE_VETOES },
 	{ "online_a_block_self_hosted", add_both_self, online_block, must_offline,
-	  .vetoable = 4 },
+	  .vetoable = 2 * MHP_ONLINE_VETOES },
 	{ "offline", prepare_online, offline_both, must_online, .vetoable = 2 },
 	{ "offline_self_hosted", prepare_online_self, offline_both, must_online,
 	  .vetoable = 2 },
@@ -272,12 +273,12 @@ static const struct op ops[] = {
 KUNIT_ARRAY_PARAM_DESC(op, ops, name);
 
 /* Those that tell somebody who may refuse */
-static const void *vetoable_gen_params(const void *prev, char *desc)
+static const void *MHP_GENERATOR(vetoable_gen_params)
 {
 	const struct op *op = prev;
 
 	do {
-		op = op_gen_params(op, desc);
+		op = mhp_next_param(op_gen_params, op, desc);
 	} while (op && !op->vetoable);
 	return op;
 }
@@ -516,7 +517,7 @@ static void mhp_unwind_allocation(struct kunit *test)
 #endif /* CONFIG_FAILSLAB && CONFIG_FAIL_PAGE_ALLOC && CONFIG_KRETPROBES */
 
 static const unsigned long actions[] = {
-	MEM_PREPARE_ONLINE, MEM_GOING_ONLINE, MEM_GOING_OFFLINE,
+	MHP_PREPARE_ONLINE MEM_GOING_ONLINE, MEM_GOING_OFFLINE,
 };
 
 /* I6: whichever notifier refuses, the operation does nothing. */

@@ -965,7 +965,7 @@ static ssize_t run_inject_filter(struct walk *walk)
 
 static ssize_t run_contig_range(struct walk *walk)
 {
-	ssize_t ret = alloc_contig_range(walk->start, walk->end, MIGRATE_MOVABLE, GFP_KERNEL);
+	ssize_t ret = mhp_alloc_contig_range(walk->start, walk->end, GFP_KERNEL);
 
 	if (!ret)
 		walk->got = pfn_to_page(walk->start);
@@ -975,8 +975,8 @@ static ssize_t run_contig_range(struct walk *walk)
 /* What goes is in the middle of it. */
 static ssize_t run_contig_part(struct walk *walk)
 {
-	ssize_t ret = alloc_contig_range(walk->start - NR_GOES, walk->end + NR_GOES,
-					 MIGRATE_MOVABLE, GFP_KERNEL);
+	ssize_t ret = mhp_alloc_contig_range(walk->start - NR_GOES, walk->end + NR_GOES,
+					     GFP_KERNEL);
 
 	if (!ret)
 		walk->got = pfn_to_page(walk->start);
@@ -1147,7 +1147,7 @@ static void fill(struct kunit *test, struct walk *walk, u64 start, u64 size, uns
 	struct page *page;
 	loff_t pos = 0;
 
-	walk->filler = shmem_kernel_file_setup("mhp_kunit", nr * PAGE_SIZE, VM_NORESERVE);
+	walk->filler = mhp_file_setup("mhp_kunit", nr * PAGE_SIZE);
 	if (IS_ERR(walk->filler))
 		walk->filler = NULL;
 	KUNIT_ASSERT_NOT_NULL(test, walk->filler);
@@ -1326,8 +1326,7 @@ static void mhp_walk_takes_no_reference(struct kunit *test)
 	walk = begin_walk(test, walker);
 	walk->size = PAGE_SIZE;
 	walk->end = walk->start + 1;
-	KUNIT_ASSERT_EQ(test, alloc_contig_range(walk->start, walk->end, MIGRATE_MOVABLE,
-						 GFP_KERNEL), 0);
+	KUNIT_ASSERT_EQ(test, run_contig_range(walk), (ssize_t)0);
 	page = pfn_to_page(walk->start);
 	list_add(&page->lru, &walk->held);
 
@@ -1498,6 +1497,59 @@ static void mhp_walk_contig_isolated(struct kunit *test)
 	walk->sprung = true;
 	finish_walk(test, walk);
 }
+
+#ifdef CONFIG_MEMORY_FAILURE
+/* How often somebody has made room for a failure, wherever that is */
+static atomic_t yields;
+
+static int on_yield(struct kprobe *kp, struct pt_regs *regs)
+{
+	if (regs_get_kernel_argument(regs, 1) == ~0UL)
+		atomic_inc(&yields);
+	return 0;
+}
+
+static struct kprobe yielding = {
+	.symbol_name = "memory_failure_wait",
+	.pre_handler = on_yield,
+};
+
+static ssize_t run_failure_elsewhere(struct walk *walk)
+{
+	return memory_failure(page_to_pfn(walk->got), MF_SW_SIMULATED);
+}
+
+/* I7: a failure that takes long costs nothing where pages move, or are free. */
+static void mhp_walk_failure_elsewhere(struct kunit *test)
+{
+	static const struct walker walker = { "failure", NULL, run_failure_elsewhere,
+					      .place = LAST };
+	struct walk *walk = begin_walk(test, &walker);
+	bool busy, walked;
+	unsigned long pfn;
+	int ret;
+
+	walk->got = shmem_read_mapping_page(walk->filler->f_mapping, 0);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, walk->got);
+	pfn = page_to_pfn(walk->got);
+	atomic_set(&yields, 0);
+	KUNIT_ASSERT_EQ(test, add_probe(&yielding), 0);
+	lock_page(walk->got);
+	start_walker(test, walk);
+	busy = wait_until(memory_failure_busy(pfn, pfn + 1) && PageHWPoison(walk->got),
+			  PATIENCE_MS);
+	ret = mhp_offline(walk->goes, GOES_SIZE);
+	unlock_page(walk->got);
+	put_page(walk->got);
+	walked = wait_for_completion_timeout(&walk->walked, msecs_to_jiffies(PATIENCE_MS));
+	unregister_kprobe(&yielding);
+	KUNIT_ASSERT_TRUE(test, walked);
+	complete_all(&walk->walked);
+	KUNIT_EXPECT_TRUE(test, busy);
+	KUNIT_EXPECT_EQ(test, ret, 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&yields), 0);
+}
+#endif /* CONFIG_MEMORY_FAILURE */
 
 /* I10: what has gone is no hole that a contiguous range may have. */
 static void mhp_walk_contig_hole(struct kunit *test)
@@ -1805,6 +1857,9 @@ static struct kunit_case mhp_walk_cases[] = {
 #endif
 	KUNIT_CASE(mhp_walk_contig_isolated),
 	KUNIT_CASE(mhp_walk_contig_hole),
+#ifdef CONFIG_MEMORY_FAILURE
+	KUNIT_CASE(mhp_walk_failure_elsewhere),
+#endif
 	KUNIT_CASE(mhp_walk_self_hosted),
 	KUNIT_CASE(mhp_walk_nesting),
 	KUNIT_CASE(mhp_walk_other_cpu),

@@ -309,9 +309,9 @@ static void __exit mhp_debug_exit(void)
 module_init(mhp_debug_init);
 module_exit(mhp_debug_exit);
 #ifdef MHP_SUBSECTION
-MODULE_IMPORT_NS(MHP_DEBUG);
+MHP_IMPORT_NS(MHP_DEBUG);
 #if IS_ENABLED(CONFIG_KUNIT)
-MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);
+MHP_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);
 #endif
 #endif
 MODULE_DESCRIPTION("Show memory hotplug down to the sub-section, and drive it");

@@ -24,6 +24,8 @@
 #include <linux/seq_file.h>
 #include <linux/types.h>
 
+#include "compat.h"
+
 #if !defined(CONFIG_SPARSEMEM_VMEMMAP) || !defined(CONFIG_MEMORY_HOTPLUG)
 #error "mhp_debug needs CONFIG_MEMORY_HOTPLUG and CONFIG_SPARSEMEM_VMEMMAP"
 #endif

@@ -32,7 +32,7 @@ int mhp_pfn_set(struct mhp_request *req)
 static void show_page(struct seq_file *m, unsigned long pfn)
 {
 	struct page *page = mhp_online_page(pfn);
-	struct dev_pagemap *pgmap = get_dev_pagemap(pfn, NULL);
+	struct dev_pagemap *pgmap = mhp_get_dev_pagemap(pfn);
 	struct mhp_extent ext;
 	bool hosts;
 
@@ -42,8 +42,8 @@ static void show_page(struct seq_file *m, unsigned long pfn)
 		   !!pgmap, hosts);
 	if (page)
 		seq_printf(m, "zone=%s\nnode=%d\nflags=%#lx\nflag_names=%pGp\nrefcount=%d\n",
-			   page_zone(page)->name, page_to_nid(page), page->flags,
-			   &page->flags, page_count(page));
+			   page_zone(page)->name, page_to_nid(page), *mhp_page_flags(page),
+			   mhp_page_flags(page), page_count(page));
 	else
 		seq_puts(m, "zone=n/a\nnode=n/a\nflags=n/a\nflag_names=n/a\nrefcount=n/a\n");
 	if (pgmap)

@@ -69,7 +69,7 @@ static void check_subsection(struct check *check, unsigned int idx)
 	bool present = test_bit(idx, sec->present);
 	bool online = test_bit(idx, sec->online_map);
 	bool ram = test_bit(idx, sec->ram);
-	struct dev_pagemap *pgmap = get_dev_pagemap(pfn, NULL);
+	struct dev_pagemap *pgmap = mhp_get_dev_pagemap(pfn);
 
 	if (pgmap)
 		put_dev_pagemap(pgmap);

@@ -130,7 +130,7 @@ const struct seq_operations mhp_sections_ops = {
 
 /* --- blocks --- */
 
-static unsigned long sections_per_block(void)
+static unsigned long block_sections(void)
 {
 	return PFN_DOWN(memory_block_size_bytes()) / PAGES_PER_SECTION;
 }
@@ -164,12 +164,12 @@ static void *find_block(struct mhp_iter *iter, unsigned long id, loff_t *pos)
 	unsigned long nr;
 
 	for (;; id++) {
-		nr = mhp_next_section(id * sections_per_block());
+		nr = mhp_next_section(id * block_sections());
 		if (nr >= NR_MEM_SECTIONS || fatal_signal_pending(current)) {
 			*pos = NR_MEM_SECTIONS;
 			return NULL;
 		}
-		id = nr / sections_per_block();
+		id = nr / block_sections();
 		read_block(id, &block);
 		if (block.nr_extents)
 			break;
@@ -353,7 +353,7 @@ static int count_all(struct totals *t, struct mhp_section *sec)
 		mhp_read_section(nr, sec);
 		for (i = 0; i < SUBSECTIONS_PER_SECTION; i++)
 			count_subsection(t, sec, i);
-		block = nr / sections_per_block();
+		block = nr / block_sections();
 		if (block >= t->next_block) {
 			mhp_walk_extents(block * block_size, block_size,
 					 count_hosted, t);

@@ -297,7 +297,7 @@ void mhp_read_section(unsigned long nr, struct mhp_section *sec)
 #endif
 		if (test_bit(i, sec->online_map))
 			continue;
-		pgmap = get_dev_pagemap(first, NULL);
+		pgmap = mhp_get_dev_pagemap(first);
 		if (pgmap) {
 			__set_bit(i, sec->device);
 			put_dev_pagemap(pgmap);

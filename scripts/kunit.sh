@@ -24,7 +24,7 @@ install_suites() {
 	grep -q mhp_granule_bytes "$1/include/linux/memory_hotplug.h" ||
 		die "$1 does not have the series: run 'make apply KDIR=$1' first"
 	mkdir -p "$to"
-	for f in "$top"/kunit/{Kconfig,Makefile,*.[ch]} "$top"/module/{probe,vmemmap}.h; do
+	for f in "$top"/kunit/{Kconfig,Makefile,*.[ch]} "$top"/module/{probe.h,vmemmap.h,compat.h,compat.mk}; do
 		cmp -s "$f" "$to/${f##*/}" || cp "$f" "$to/"
 	done
 	grep -q mhp_kunit "$1/mm/Makefile" ||

@@ -34,7 +34,7 @@ mapfile -t -O "${#args[@]}" args < <(make_args "${kernel##*/}")
 mkdir -p "$out"
 exec 9>"$out/.lock"
 flock 9
-for f in "$makefile" "$src"/*.[ch] "$top"/module/{vmemmap,probe}.h; do
+for f in "$makefile" "$src"/*.[ch] "$top"/module/{vmemmap.h,probe.h,compat.h,compat.mk}; do
 	cmp -s "$f" "$out/${f##*/}" || cp "$f" "$out/"
 done
 make -C "$kernel/obj" -f "$source/Makefile" "${args[@]}" LOCALVERSION= M="$out" modules >"$out/build.log" 2>&1 || {

@@ -341,6 +341,47 @@ def failing_page(t, how):
         w.check([], 'all gone')
 
 
+@case(needs='debug')
+def eject_keeps_poisoned(t):
+    """R3: poisoned memory of a shared block stays online if the rest of its DIMM does."""
+    with t.guest(mem='2G', debugfs=True) as g:
+        w = World(g)
+        g.auto_online('online_movable')
+        g.plug('one', SECTION + 6 * MIB)
+        one = g.dimm_address('one')
+        ram = (one, SECTION + 6 * MIB, 0, 'Movable')
+        with g.filled(110 * MIB) as verify:
+            pin(g, one, SECTION)
+            poison(g, free_page(g, one + SECTION, 6 * MIB) // 4096, f'{HWPOISON}/corrupt-pfn')
+            poisoned(g)
+            g.eject('one', gone=False)
+            w.check([ram], 'refused')
+            verify()
+            g.mod_ok('unpin')
+        g.eject('one')
+        w.check([], 'ejected')
+
+
+@case(needs='granules')
+def eject_keeps_what_came_later(t):
+    """I4: an eject is refused for memory that is online and that no physical node stands for."""
+    with t.guest(mem='2G') as g:
+        w = World(g)
+        g.auto_online('online_movable')
+        g.plug('one', 2 * SECTION)
+        one = g.dimm_address('one')
+        later = (one + SECTION, SECTION)
+        g.mod_ok(f'offremove {h(later[0])} {h(later[1])}')
+        g.mod_ok(f'add 0 {h(later[0])} {h(later[1])}')
+        rams = [(one, SECTION, 0, 'Movable'), (*later, 0, 'Movable')]
+        w.check(rams, 'another block in its place')
+        g.eject('one', gone=False)
+        w.check(rams, 'refused')
+        expect('offline', g.state(g.block(later[0]), 'offline'), None)
+        g.eject('one')
+        w.check([], 'ejected')
+
+
 @case()
 def failure_holds_no_other_memory(t):
     """I4 I11: a failure that waits for a lock holds no memory that it is not about."""

@@ -128,6 +128,7 @@
 #include <linux/vmstat.h>
 #include <linux/workqueue.h>
 
+#include "compat.h"
 #include "vmemmap.h"
 
 #define MAX_WORDS	8
@@ -452,7 +453,7 @@ static int fill_memmap(struct mhp_test_cmd *cmd, struct page *ref,
 			continue;
 
 		/* Zone, node and section links; no other flag */
-		page->flags = ref->flags & ~((1UL << NR_PAGEFLAGS) - 1);
+		*mhp_page_flags(page) = *mhp_page_flags(ref) & ~((1UL << NR_PAGEFLAGS) - 1);
 		page->page_type = PGTY_buddy << 24;
 		INIT_LIST_HEAD(&page->buddy_list);
 		page->private = order;
@@ -582,8 +583,7 @@ static int do_take(struct mhp_test_cmd *cmd)
 	range->size = cmd->args[2];
 	/* The page may be in somebody's hands for a moment: -EBUSY is no verdict. */
 	do {
-		ret = alloc_contig_range(PFN_DOWN(range->start), end,
-					 MIGRATE_MOVABLE, GFP_KERNEL);
+		ret = mhp_alloc_contig_range(PFN_DOWN(range->start), end, GFP_KERNEL);
 		if (ret == -EBUSY)
 			msleep(50);
 	} while (ret == -EBUSY && --tries);
@@ -984,9 +984,9 @@ static int do_corrupt(struct mhp_test_cmd *cmd)
 	else if (!page)
 		return -ENXIO;
 	else if (!strcmp(what, "hosting"))
-		change_bit(PG_vmemmap_self_hosted, &page->flags);
+		change_bit(PG_vmemmap_self_hosted, mhp_page_flags(page));
 	else if (!strcmp(what, "zone"))
-		page->flags ^= 1UL << ZONES_PGSHIFT;
+		*mhp_page_flags(page) ^= 1UL << ZONES_PGSHIFT;
 	else if (!strcmp(what, "count"))
 		page_zone(page)->present_pages ^= 1;
 	else

@@ -37,7 +37,7 @@ flock 9
 for f in "$makefile" "$src"/*.[ch] "$top"/module/{vmemmap.h,probe.h,compat.h,compat.mk}; do
 	cmp -s "$f" "$out/${f##*/}" || cp "$f" "$out/"
 done
-make -C "$kernel/obj" -f "$source/Makefile" "${args[@]}" LOCALVERSION= M="$out" modules >"$out/build.log" 2>&1 || {
+make -C "$source" O="$kernel/obj" "${args[@]}" LOCALVERSION= M="$out" modules >"$out/build.log" 2>&1 || {
 	warn "$name does not build for $(rel "$kernel")"
 	first_error "$out/build.log" >&2
 	exit 1

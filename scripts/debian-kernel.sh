@@ -50,7 +50,7 @@ dkms_install() {
 	rm -rf "$out/dkms"
 	source=$out/dkms/source/mhp_debug-1.0
 	mkdir -p "$out"/dkms/{tree,install/"$version"} "$source"
-	cp "$top"/module/{Kbuild,Makefile,dkms.conf,*.[ch]} "$source/"
+	cp "$top"/module/{Kbuild,Makefile,dkms.conf,*.[ch],compat.mk} "$source/"
 	dkms install --dkmstree "$out/dkms/tree" --sourcetree "$out/dkms/source" \
 		--installtree "$out/dkms/install" -m mhp_debug -v 1.0 -k "$version" -a x86_64 \
 		--kernelsourcedir "$root/usr/src/linux-headers-$version" --no-depmod

@@ -239,10 +239,21 @@ tested_as() {
 		"$(cat "$top"/Kconfig.{fragment,series,"$ARCH","$BASE"} 2>/dev/null | git hash-object --stdin)"
 }
 
+# A patch that changes nothing of this kernel, such as documentation or another
+# architecture, needs no tests.
+tested=
 try_patch() {
+	local image=$build/$series-bisect/patched/vmlinuz kernel
 	git -C "$build/$series-bisect/tree" checkout -q --detach -f "$1"
-	BASE=$series-bisect KDIR='' FLAVOUR=patched "$top/scripts/kernel.sh" build-only &&
-		BASE=$series-bisect "$top/scripts/test.py" --quick --have "$2"
+	BASE=$series-bisect KDIR='' FLAVOUR=patched "$top/scripts/kernel.sh" build-only || return
+	kernel="$(sha256sum <"$image") $2"
+	if [ "$kernel" = "$tested" ]; then
+		say "the same kernel as before"
+		return
+	fi
+	tested=
+	BASE=$series-bisect "$top/scripts/test.py" --quick --have "$2" || return
+	tested=$kernel
 }
 
 main() {

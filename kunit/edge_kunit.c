@@ -262,7 +262,11 @@ static void mhp_edge_valid_is_readable(struct kunit *test)
 	while (!ret && time_before(jiffies, until)) {
 		/* Who sees memory again after it had gone must see another count. */
 		smp_store_release(&poll.adds, poll.adds + 1);
-		ret = add_memory(0, start, granule, MHP_NONE) ?: remove_memory(start, granule);
+		ret = add_memory(0, start, granule, MHP_NONE);
+		/* Who reads may not have got a CPU yet. */
+		if (!ret && !READ_ONCE(poll.reads))
+			usleep_range(1000, 2000);
+		ret = ret ?: remove_memory(start, granule);
 		rounds++;
 	}
 	kthread_stop(task);

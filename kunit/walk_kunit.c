@@ -1327,7 +1327,7 @@ static void mhp_walk_takes_no_reference(struct kunit *test)
 	walk->size = PAGE_SIZE;
 	walk->end = walk->start + 1;
 	KUNIT_ASSERT_EQ(test, run_contig_range(walk), (ssize_t)0);
-	page = pfn_to_page(walk->start);
+	page = walk->got;
 	list_add(&page->lru, &walk->held);
 
 	hw_breakpoint_init(&attr);

@@ -32,22 +32,12 @@ arm64)
 	;;
 esac
 
-# Unpack packages of another architecture, and what they depend on. apt works
-# in folders of its own: neither its lists nor dpkg's architectures change.
+# Unpack packages of another architecture, and what they depend on.
 unpack() {
 	local apt=$sysroot.apt deb
 	rm -rf "$sysroot" "$apt"
-	mkdir -p "$apt/lists/partial" "$apt/archives/partial" "$sysroot"
-	: >"$apt/status"
-	cat >"$apt/conf" <<EOF
-APT::Architecture "$ARCH";
-APT::Architectures { "$ARCH"; };
-APT::Sandbox::User "root";
-Dir::State "$apt";
-Dir::State::status "$apt/status";
-Dir::Cache "$apt";
-EOF
-	export APT_CONFIG=$apt/conf
+	mkdir -p "$sysroot"
+	private_apt "$apt" "APT::Architecture \"$ARCH\"" "APT::Architectures { \"$ARCH\"; }"
 	apt-get update
 	apt-get install -y --no-install-recommends --download-only "${packages[@]}"
 	for deb in "$apt"/archives/*.deb; do

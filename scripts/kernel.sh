@@ -25,24 +25,19 @@ esac
 # --- source ---------------------------------------------------------------
 
 # Download a package into this folder: by the system's lists, or by lists of our own of
-# what newer Debians have, which Debian's keyring vouches for.
+# what newer Debians have, from the same mirror; Debian's keyring vouches for them.
 download() {
-	local apt=$PWD/apt
+	local apt=$PWD/apt mirror
 	! apt-get download "$1" || return 0
-	mkdir -p "$apt/lists/partial" "$apt/archives/partial"
-	: >"$apt/status"
+	# shellcheck disable=SC2016 # apt fills it in
+	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Label: Debian' | head -n 1)
+	[ -n "$mirror" ] || return
+	private_apt "$apt" "Dir::Etc::SourceList \"$apt/sources.list\"" \
+		'Dir::Etc::SourceParts "/dev/null"'
 	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
-		"http://deb.debian.org/debian trixie-backports main" >"$apt/sources.list"
-	cat >"$apt/conf" <<-EOF
-		APT::Sandbox::User "root";
-		Dir::Etc::SourceList "$apt/sources.list";
-		Dir::Etc::SourceParts "/dev/null";
-		Dir::State "$apt";
-		Dir::State::status "$apt/status";
-		Dir::Cache "$apt";
-	EOF
-	APT_CONFIG=$apt/conf apt-get update
-	APT_CONFIG=$apt/conf apt-get download "$1"
+		"$mirror trixie-backports main" >"$apt/sources.list"
+	apt-get update
+	apt-get download "$1"
 }
 
 # Where Debian's tarball is, fetching the package when it is not installed.

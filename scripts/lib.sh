@@ -45,6 +45,18 @@ posting_tip() {
 	echo "$commit"
 }
 
+# private_apt FOLDER LINE...: from here on, apt works in that folder, by these lines of
+# configuration: neither the system's lists nor dpkg's state change.
+private_apt() {
+	local apt=$1
+	shift
+	mkdir -p "$apt/lists/partial" "$apt/archives/partial"
+	: >"$apt/status"
+	printf '%s;\n' 'APT::Sandbox::User "root"' "Dir::State \"$apt\"" \
+		"Dir::State::status \"$apt/status\"" "Dir::Cache \"$apt\"" "$@" >"$apt/conf"
+	export APT_CONFIG=$apt/conf
+}
+
 say() { printf '%s\n' "$*"; }
 warn() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 die() { warn "$*"; exit 1; }

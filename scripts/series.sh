@@ -236,7 +236,7 @@ bisect() {
 # the same source and configuration.
 tested_as() {
 	echo "$(git -C "$tree" rev-parse "$1^{tree}") $2" \
-		"$(cat "$top"/Kconfig.{fragment,series,"$ARCH","$BASE"} 2>/dev/null | git hash-object --stdin)"
+		"$(cat "$top"/Kconfig.* | git hash-object --stdin)"
 }
 
 # A patch that changes nothing of this kernel, such as documentation or another

@@ -2,7 +2,11 @@
 #
 # Every target is one call of a script; 'make help' lists them.
 
-BASE ?= 6.12
+# A kernel tree tells by its version which base it is.
+ifeq ($(origin BASE),undefined)
+BASE := $(if $(KDIR),$(shell sed -nE 's/^VERSION = //p; s/^PATCHLEVEL = /./p' \
+	$(KDIR)/Makefile 2>/dev/null | tr -d '\n'),6.12)
+endif
 FLAVOUR ?= patched
 export BASE FLAVOUR KDIR JOBS ACCEL ARCH PAGES FROM TO POSTING
 
@@ -31,7 +35,8 @@ help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1 \2/p' $(MAKEFILE_LIST) | \
 		awk '{ t = $$1; $$1 = ""; printf "  %-15s%s\n", t, $$0 }'
 	@echo 'Variables:'
-	@echo '  BASE=6.12      kernel to build: patches/BASE, Debian'"'"'s linux-source-BASE'
+	@echo '  BASE=          6.12 (default) or 7.3: patches/BASE, Debian'"'"'s linux-source-BASE; with KDIR= the'
+	@echo '                 one which that is'
 	@echo '  KDIR=          use this source tree instead of the Debian package'
 	@echo '  POSTING=       a folder of patches/BASE: the series up to it, for apply, tree, kernel, run, shell'
 	@echo '                 and test; that posting alone for patches and bisect'
@@ -131,6 +136,9 @@ patches: ## export that tree's commits to patches/BASE
 
 apply: ## apply the series to your own kernel tree: make apply KDIR=<tree>
 	@scripts/series.sh apply
+
+compare: deps ## list the patches that are not those of the main base, and are not known to be so
+	@scripts/series.sh compare
 
 check: ## checkpatch, sparse, kernel-doc, shellcheck, MAINTAINERS
 	@scripts/deps.sh check

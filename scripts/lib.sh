@@ -18,6 +18,7 @@ bdir=$build/$where
 tree=$bdir/tree
 stock=$bdir/stock-src
 patchdir=$top/patches/$BASE
+main_base=7.3
 logdir=$build/log
 who=(-c "user.name=mhp-subsection developers"
      -c "user.email=developers@mhp-subsection.invalid"

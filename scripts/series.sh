@@ -4,6 +4,7 @@
 # series.sh patches: export build/BASE/tree to patches/BASE
 # series.sh apply:   apply patches/BASE to the tree at KDIR
 # series.sh bisect:  build, boot and test every commit of the series
+# series.sh compare: list the patches that are not what those of the main base are
 #
 # POSTING=NN-name: export and bisect only that posting; apply all up to that one.
 
@@ -162,6 +163,9 @@ apply() {
 	[ -n "$KDIR" ] || die "usage: make apply KDIR=<kernel tree>"
 	[ -f "$KDIR/mm/memory_hotplug.c" ] || die "KDIR=$KDIR is no kernel source tree"
 	KDIR=$(realpath "$KDIR")
+	[ -d "$patchdir" ] || die "$KDIR is Linux $BASE, and there are patches for" \
+		"$(find "$top/patches" -path '*/postings' -printf '%P\n' | cut -d/ -f1 | sort -V | paste -sd ' '):" \
+		"BASE= tries those of one"
 	want=$(wanted)
 	mapfile -t list < <(patches_of "$want")
 	[ "${#list[@]}" -gt 0 ] || die "there are no patches in $(rel "$patchdir")"
@@ -256,12 +260,63 @@ try_patch() {
 	tested=$kernel
 }
 
+# --- compare --------------------------------------------------------------
+
+# patches/BASE/differences has a line for each patch that differs from that of the main
+# base, or that only one of the two has: a hash of how, and the subject; lines that are
+# indented, with the reason, follow. Only what a patch says and adds counts: what it
+# replaces, and what is around, is of the base.
+compare() {
+	local known=$patchdir/differences new gone
+	[ "$BASE" != "$main_base" ] || die "BASE=$BASE is what the series of others are compared with"
+	for BASE in "$BASE" "$main_base"; do BASE=$BASE KDIR='' "$top/scripts/kernel.sh" tree; done
+	git -C "$tree" fetch -q --no-tags --no-auto-gc "$build/$main_base/tree" \
+		+refs/tags/base:refs/compare/base +refs/heads/series:refs/compare/series
+	scratch=$(mktemp -d)
+	differences >"$scratch/now"
+	grep -E '^[0-9a-f]{12} ' "$known" >"$scratch/known" || true
+	new=$(grep -vxFf "$scratch/known" "$scratch/now" || true)
+	gone=$(grep -vxFf "$scratch/now" "$scratch/known" || true)
+	[ -z "$gone" ] || say "$(rel "$known") has these lines, and it is not so:" "$gone"
+	[ -z "$new" ] || say "$(rel "$known") does not have these lines, and it is so:" "$new"
+	say "$(wc -l <"$scratch/now") patches are not those of $main_base; make tree, and see: git" \
+		"-C $(rel "$tree") range-diff compare/base..compare/series base..series"
+	[ -z "$new$gone" ]
+}
+
+differences() {
+	GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null \
+		git -C "$tree" range-diff --no-color --creation-factor=90 \
+		compare/base..compare/series base..series |
+		awk -v file="$scratch/body" '
+		function flush() {
+			if (body == "")
+				return
+			printf "%s", body >file
+			close(file)
+			("git hash-object " file) | getline hash
+			close("git hash-object " file)
+			print substr(hash, 1, 12), subject
+			body = ""
+		}
+		match($0, /^ *[0-9-]+: +[0-9a-f-]+ [=!<>] +[0-9-]+: +[0-9a-f-]+ /) {
+			flush()
+			subject = substr($0, RLENGTH + 1)
+			if ($3 ~ /[<>]/)
+				body = $3
+		}
+		/^    (@@|[-+ ] ## )/ { message = / Commit message/ }
+		/^    [-+]\+/ || message && /^    [-+]/ { body = body $0 "\n" }
+		END { flush() }'
+}
+
 main() {
 	case $1 in
 	patches) export_patches ;;
 	apply) apply ;;
 	bisect) bisect ;;
-	*) die "usage: series.sh patches|apply|bisect" ;;
+	compare) compare ;;
+	*) die "usage: series.sh patches|apply|bisect|compare" ;;
 	esac
 }
 main "${1:-}"; exit

@@ -221,13 +221,15 @@ class Machine(Guest):
                     timeout=120)
             leaks = self.read('/sys/kernel/debug/kmemleak')
             if leaks:
-                raise Failure(f'{self.name}: kmemleak reports\n{leaks[:3000]}')
+                raise Failure(f'{self.name}: kmemleak reports\n{leaks[:5000]}')
         self.check_console()
 
     def check_console(self):
         bad = self.bad_lines(self.allow)
         if bad:
-            fail(f'{self.name}: console', 'no line that reports a fault', '\n'.join(bad[:10]))
+            if 'kmemleak' in bad[0]:
+                bad[1:] = self.read('/sys/kernel/debug/kmemleak').splitlines()
+            fail(f'{self.name}: console', 'no line that reports a fault', '\n'.join(bad[:100]))
 
     # - the test module -
 

@@ -40,7 +40,7 @@ help: ## list the targets
 	@echo '  KDIR=          use this source tree instead of the Debian package'
 	@echo '  POSTING=       a folder of patches/BASE: the series up to it, for apply, tree, kernel, run, shell'
 	@echo '                 and test; that posting alone for patches and bisect'
-	@echo '  FLAVOUR=       patched (default), stock, lifetime (the first two postings), debug or'
+	@echo '  FLAVOUR=       patched (default), stock, lifetime (up to 02-lifetime), debug or'
 	@echo '                 large-order (pages of up to 32 MiB), for kernel, run and shell'
 	@echo '  ARCH=          x86_64 (default) or arm64, for kernel, run, shell and test'
 	@echo '  PAGES=         with ARCH=arm64: 4k or 64k (default: both; 4k for run and shell)'

@@ -47,6 +47,27 @@ for p in "${list[@]}"; do
 done
 result "$n" "checkpatch --strict, ${#list[@]} patches"
 
+# --- apply ----------------------------------------------------------------
+# A tree of no files but those that the patches touch passes for one of the kernel.
+apply() { env -u BASE -u POSTING -u MAKEFLAGS make -s -C "$top" apply KDIR="$work/linux" 2>&1 || true; }
+if [ "${#touched[@]}" -gt 0 ]; then
+	mkdir "$work/linux"
+	git -C "$tree" diff --name-only --diff-filter=a base series |
+		xargs git -C "$tree" archive base Makefile | tar -x -C "$work/linux"
+	{
+		apply
+		apply
+		sed -i 's/^PATCHLEVEL = .*/PATCHLEVEL = 99/' "$work/linux/Makefile"
+		apply
+	} >"$work/apply"
+	n=0
+	grep -q "^applied ${#list[@]} patches to $work/linux" "$work/apply" || n=1
+	grep -q "^$work/linux has these ${#list[@]} patches already" "$work/apply" || n=1
+	grep -q "is Linux ${BASE%%.*}.99, and there are patches for .*$BASE" "$work/apply" || n=1
+	[ "$n" -eq 0 ] || cat "$work/apply"
+	result "$n" "make apply, by the version of a tree"
+fi
+
 # --- sparse ---------------------------------------------------------------
 objects=()
 for f in "${touched[@]}"; do

@@ -144,7 +144,7 @@ redo_series() {
 	rm -rf "$new"
 }
 
-# The source with the first two postings alone: fixes, and memmap lifetime.
+# The source with the first postings alone: fixes, and memmap lifetime.
 lifetime_src() {
 	local dir=$bdir/lifetime-src commit
 	commit=$(posting_tip 02-lifetime)

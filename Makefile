@@ -54,7 +54,7 @@ help: ## list the targets
 run: kernel-both ## plug two odd DIMMs into a guest and print what became of every byte
 	@BASE=$(images) scripts/run.py
 
-test: $(if $(or $(arm64),$(filter-out --have debug,$(have))),kernel-test,kernel-others) ## run the test cases on the patched kernel, compared with stock
+test: $(if $(or $(arm64),$(CASES),$(filter-out --have debug,$(have))),kernel-test,kernel-others) ## run the test cases on the patched kernel, compared with stock
 	@BASE=$(where) scripts/test.py $(have) $(if $(arm64),$(arm64-archs)) $(CASES)
 
 test-debug: deps ## run them on the debug flavour
@@ -111,9 +111,9 @@ kernel-test: deps
 	@FLAVOUR=stock scripts/kernel.sh build
 	@FLAVOUR=patched scripts/kernel.sh build
 
-# The companion module is tried on Debian's kernel, too.
+# The companion module is tried on Debian's kernel, too. A case that is run alone gets
+# what it needs of these itself.
 kernel-others: kernel-test
-	@scripts/deps.sh debian
 	@scripts/debian-kernel.sh
 	@scripts/kunit.sh build
 

@@ -69,6 +69,7 @@ _download) download "$2"; exit ;;
 _unpack) unpack "$2"; exit ;;
 _dkms) dkms_install "$2"; exit ;;
 esac
+"$top/scripts/deps.sh" debian
 mkdir -p "$out"
 lock "$out/.lock"
 if [ ! -f "$out/version" ]; then

@@ -334,7 +334,7 @@ build() {
 		else need_disk 3 "a kernel build"; fi
 	fi
 	step 1 2 "$where ${variant:+$variant }$FLAVOUR: configure" "$logdir/$name-config.log" "$0" _merge
-	step 2 2 "$where ${variant:+$variant }$FLAVOUR: build with $JOBS jobs, some minutes the first time" \
+	with_hits step 2 2 "$where ${variant:+$variant }$FLAVOUR: build with $JOBS jobs, some minutes the first time" \
 		"$logdir/$name-build.log" "$0" make "${image##*/}" modules
 	cp "$obj/$image" "$out/vmlinuz.new"
 	cp "$obj/vmlinux" "$out/vmlinux"

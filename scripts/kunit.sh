@@ -209,7 +209,7 @@ install)
 	;;
 _build)
 	[ "${2:-}" != coverage ] || with_counters
-	kunit_py build --jobs="$JOBS"
+	kunit_py build --jobs="$JOBS" --make_options="CC=${ccache[*]} gcc"
 	exit
 	;;
 build | run | mutants | coverage) ;;
@@ -220,7 +220,7 @@ verb=$1
 shift
 lock "$bdir/.kunit.lock"
 update_source
-step 1 1 "KUnit suites: build with $JOBS jobs, some minutes the first time" \
+with_hits step 1 1 "KUnit suites: build with $JOBS jobs, some minutes the first time" \
 	"$logdir/$where-kunit-build.log" "$0" _build "$verb"
 if [ "$verb" = coverage ]; then
 	coverage

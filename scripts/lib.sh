@@ -67,6 +67,21 @@ export CCACHE_DIR=$build/ccache CCACHE_BASEDIR=$bdir CCACHE_NOHASHDIR=1 CCACHE_M
 ccache=()
 command -v ccache >/dev/null && ccache=(ccache)
 
+# with_hits CMD...: run it, and say of how many objects ccache knew how many.
+with_hits() {
+	local before rc=0
+	[ "${#ccache[@]}" -gt 0 ] || { "$@"; return; }
+	before=$(ccache --print-stats)
+	"$@" || rc=$?
+	{ printf '%s\n' "$before"; echo; ccache --print-stats; } | awk '
+		!NF { sign = 2 }
+		$1 ~ /^(direct|preprocessed)_cache_hit$/ { hits += (sign - 1) * $2 }
+		$1 == "cache_miss" { misses += (sign - 1) * $2 }
+		BEGIN { sign = 0 }
+		END { printf "ccache had %d of %d objects\n", hits, hits + misses }'
+	return "$rc"
+}
+
 # What is built for x86-64 is in build/BASE, for others in a folder of it.
 variant=
 case $ARCH:$PAGES in

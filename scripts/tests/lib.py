@@ -216,6 +216,7 @@ class Machine(Guest):
 
     def finish(self):
         """Nothing bad may be in the console, nor leak."""
+        # What kmemleak says in the meantime can be of objects that moved while it looked.
         if self.debug:
             self.sh('sleep 6; for i in 1 2; do echo scan >/sys/kernel/debug/kmemleak; done',
                     timeout=120)
@@ -227,9 +228,7 @@ class Machine(Guest):
     def check_console(self):
         bad = self.bad_lines(self.allow)
         if bad:
-            if 'kmemleak' in bad[0]:
-                bad[1:] = self.read('/sys/kernel/debug/kmemleak').splitlines()
-            fail(f'{self.name}: console', 'no line that reports a fault', '\n'.join(bad[:100]))
+            fail(f'{self.name}: console', 'no line that reports a fault', '\n'.join(bad[:10]))
 
     # - the test module -
 

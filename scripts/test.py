@@ -38,12 +38,14 @@ def select(cases, args):
     error."""
     chosen = [(c, a) for a in args.arch for c in cases
               if args.flavour in c.flavours and a in c.archs
+              and lib.version(args.base) >= c.since
               and c.needs <= lib.STEPS.index(args.have)]
     if args.names:
         for name in args.names:
             if not any(name in c.name for c, _ in chosen):
                 sys.exit(f"test.py: no case has '{name}' in its name "
-                         f"(flavour {args.flavour}, {' '.join(args.arch)}, {args.have})")
+                         f"(base {args.base}, flavour {args.flavour}, {' '.join(args.arch)}, "
+                         f'{args.have})')
         chosen = [(c, a) for c, a in chosen if any(n in c.name for n in args.names)]
     elif args.quick:
         chosen = [(c, a) for c, a in chosen if c.quick]

@@ -195,6 +195,69 @@ def kmem_gives_back_neighbours(t):
                 fail('console', f'that {s:#x} stays offline', g.console()[-1000:])
 
 
+STATE = '/sys/bus/dax/devices/dax0.0/state'
+
+
+@case(since='7.3')
+def kmem_state_by_granule(t):
+    """R6: the state of a dax device that shares its first and last block, by sysfs alone."""
+    start = HIDDEN + 32 * MIB
+    with dax_guest(t, '1G', start) as g:
+        dax = make_dax(g, start)
+        w = World(g)
+        end = dax + DAX_SIZE
+        # One before the device, one behind it, in the blocks of its ends
+        others = [(HIDDEN, 16 * MIB, 0, 'Movable'), (end, 32 * MIB, 0, 'Movable')]
+        add_neighbours(g, others)
+        g.auto_online('online_movable')
+        bind_kmem(g)
+        ram = (dax, DAX_SIZE, 0, 'Movable')
+        for _ in range(2):
+            expect('state', g.read(STATE), 'online_movable\n')
+            w.check(others + [ram], 'online', spans=False, devices=None)
+            for word in ('offline', 'online', 'online_kernel', 'nonsense', 'unplugged1'):
+                expect(word, g.write(STATE, word),
+                       'EBUSY' if word.startswith('online') else 'EINVAL')
+            with g.filled(g.amount(100)) as verify:
+                # One range that cannot go, and all stays: each block, and each neighbour.
+                g.sh(f'echo -12 >{INJECT}/MEM_GOING_OFFLINE/error')
+                expect('unplugged, vetoed', g.write(STATE, 'unplugged', timeout=120), 'ENOMEM')
+                g.sh(f'echo 0 >{INJECT}/MEM_GOING_OFFLINE/error')
+                expect('state', g.read(STATE), 'online_movable\n')
+                w.check(others + [ram], 'vetoed', spans=False, devices=None)
+                expect('unplugged', g.write(STATE, 'unplugged', timeout=120), None)
+                verify()
+            expect('state', g.read(STATE), 'unplugged\n')
+            w.check(others, 'unplugged', spans=False, devices=None)
+            expect('online_movable', g.write(STATE, 'online_movable', timeout=120), None)
+        expect('unplugged', g.write(STATE, 'unplugged', timeout=120), None)
+        expect('online_kernel', g.write(STATE, 'online_kernel', timeout=120), None)
+        expect('state', g.read(STATE), 'online_kernel\n')
+        w.check(others + [ram[:3] + ('Normal',)], 'online_kernel', spans=False, devices=None)
+        if 'truncated' in g.console():
+            fail('console', 'no word of a truncated region', g.console()[-1000:])
+
+
+@case(since='7.3')
+def kmem_unbind_takes_nothing_offline(t):
+    """R6 R7: unbinding a device whose full blocks are online leaves all of it online, and says so."""
+    start = HIDDEN + 32 * MIB
+    with dax_guest(t, '1G', start) as g:
+        dax = make_dax(g, start)
+        w = World(g)
+        g.auto_online('online_movable')
+        bind_kmem(g)
+        ram = (dax, DAX_SIZE, 0, 'Movable')
+        w.check([ram], 'bound', spans=False, devices=None)
+        g.allow.append('Hotplug regions stuck online|stuck online until reboot')
+        unbind(g)
+        online = [e for e in g.extents() if dax <= e.start < dax + DAX_SIZE and e.online]
+        expect('MiB online after unbind', sum(e.end - e.start for e in online) // MIB,
+               DAX_SIZE // MIB)
+        if 'stuck online until reboot' not in g.console():
+            fail('console', 'that memory is stuck online', g.console()[-1000:])
+
+
 PMEM = HIDDEN + 32 * MIB
 SIDES = [(HIDDEN, 32 * MIB, 0, 'Movable'), (HIDDEN + 64 * MIB, 34 * MIB, 0, 'Movable')]
 

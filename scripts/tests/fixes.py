@@ -9,7 +9,7 @@ import contextlib
 import re
 
 from lib import (GIB, MEMORY, PAGE, SECTION, GuestError, case, expect, expect_between, expect_same,
-                 fail, h, module, snapshot)
+                 fail, h, module, snapshot, version)
 from acpi import Firmware, memory, system_bus
 from sections import BLOCK, HIDDEN
 
@@ -202,7 +202,7 @@ def fixed_valid_zones(t):
     block = f'{MEMORY}/memory{BLOCK}'
     zones = 'Normal Movable\n'
     links = 'register_memory_blocks_under_node'
-    old = t.base.startswith('6.12')     # later kernels know the node at once
+    old = version(t.base) < (7, 3)      # later kernels know the node at once
     for flavour, buggy in kernels(t):
         with trapped(t, flavour, smp=2) as (g, trap):
             g.sh(f"taskset 2 sh -c 'until read zones <{block}/valid_zones; do :; done; "

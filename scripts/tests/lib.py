@@ -45,15 +45,20 @@ ARCHS = ('x86_64', 'arm64-4k', 'arm64-64k')
 # fixes; walkers may walk; it takes granules, and so do its drivers; they host their memmap;
 # the companion module shows all that.
 STEPS = ('boot', 'fixes', 'lifetime', 'granules', 'memmap', 'debug')
-Case = namedtuple('Case', 'name run doc quick long flavours archs needs')
+Case = namedtuple('Case', 'name run doc quick long flavours archs needs since')
 CASES = []
 
 
+def version(base):
+    """The version of a base, whatever tree of it that is: (7, 3) of 7.3-kdir."""
+    return tuple(int(n) for n in base.split('-')[0].split('.'))
+
+
 def case(quick=False, long=False, flavours=('patched', 'debug'), archs=('x86_64',),
-         needs='granules'):
+         needs='granules', since='6.12'):
     """Register a case: quick ones also run for every patch from the one on that
     gives what they need, of STEPS; long ones only on request, and all only on the
-    flavours and architectures given."""
+    flavours and architectures given, and from a base on."""
     def register(func):
         doc = (func.__doc__ or '').strip().splitlines()
         if not doc:
@@ -61,7 +66,7 @@ def case(quick=False, long=False, flavours=('patched', 'debug'), archs=('x86_64'
         if any(c.name == func.__name__ for c in CASES):
             raise ValueError(f'{func.__name__}: there is such a case already')
         CASES.append(Case(func.__name__, func, doc[0], quick, long, flavours, archs,
-                          STEPS.index(needs)))
+                          STEPS.index(needs), version(since)))
         return func
     return register
 

@@ -189,7 +189,7 @@ def pinned_page_is_busy(t):
         for (start, size), at in ((one, one[0] + one[1] - PAGE), (one, one[0]),
                                   (one, one[0] + GRANULE + HALF),
                                   (two, two[0] + two[1] - PAGE)):
-            g.mod_ok(f'take {h(at)} {h(PAGE)}')
+            g.take(at, PAGE)
             before = snapshot(g)
             expect('offline and remove', g.mod(f'offremove {h(start)} {h(size)}')[0], 'EBUSY')
             expect_same('after offremove', snapshot(g), before)
@@ -197,7 +197,7 @@ def pinned_page_is_busy(t):
             expect_same('after state', snapshot(g), before)
             g.mod_ok(f'give {h(at)} {h(PAGE)}')
         w.check(rams, 'refused')
-        g.mod_ok(f'take {h(one[0])} {h(PAGE)}')
+        g.take(one[0], PAGE)
         g.mod_ok(f'offremove {h(two[0])} {h(two[1])}')
         w.check(rams[:1], 'the other removed')
         expect('offline and remove', g.mod(f'offremove {h(one[0])} {h(one[1])}')[0], 'EBUSY')
@@ -218,11 +218,11 @@ def pinned_page_keeps_dimm(t):
         w.check(rams, 'plugged')
         # In the block that the DIMM fills, and in the one that both share
         for at in (one + 64 * MIB, one + 132 * MIB):
-            g.mod_ok(f'take {h(at)} {h(PAGE)}')
+            g.take(at, PAGE)
             g.eject('one', gone=False)
             w.check(rams, 'refused')
             g.mod_ok(f'give {h(at)} {h(PAGE)}')
-        g.mod_ok(f'take {h(two)} {h(PAGE)}')
+        g.take(two, PAGE)
         g.eject('two', gone=False)
         w.check(rams, 'refused the second')
         g.eject('one')

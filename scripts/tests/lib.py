@@ -256,6 +256,11 @@ class Machine(Guest):
         """One command for the module: (errno's name or None, lines)."""
         return self.mods([command], timeout)[0]
 
+    def take(self, start, size):
+        """Have the kernel take pages, which others may use at the moment."""
+        self.wait_for(f'pages at {start:#x}',
+                      lambda: self.mod(f'take {h(start)} {h(size)}')[0] is None)
+
     def mod_ok(self, command, timeout=120):
         """A command that must succeed: its lines."""
         error, lines = self.mod(command, timeout)

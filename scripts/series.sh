@@ -279,8 +279,8 @@ compare() {
 	gone=$(grep -vxFf "$scratch/now" "$scratch/known" || true)
 	[ -z "$gone" ] || say "$(rel "$known") has these lines, and it is not so:" "$gone"
 	[ -z "$new" ] || say "$(rel "$known") does not have these lines, and it is so:" "$new"
-	say "$(wc -l <"$scratch/now") patches are not those of $main_base; make tree, and see: git" \
-		"-C $(rel "$tree") range-diff compare/base..compare/series base..series"
+	say "$(wc -l <"$scratch/now") of $(list_patches | wc -l) patches are not those of $main_base; to see how: git -C" \
+		"$(rel "$tree") range-diff compare/base..compare/series base..series"
 	[ -z "$new$gone" ]
 }
 

@@ -124,7 +124,7 @@ result "$([ ! -s "$work/module-doc" ]; echo $?)" "kernel-doc -Wall, companion mo
 for what in module kunit; do
 	for f in stock patched; do
 		cp -r "$top/$what" "$work/$what-$f"
-		[ "$what" = module ] || cp "$top"/module/{vmemmap,probe}.h "$work/$what-$f/"
+		[ "$what" = module ] || cp "$top"/module/{vmemmap.h,probe.h,compat.h,compat.mk} "$work/$what-$f/"
 		n=0
 		FLAVOUR=$f "$top/scripts/kernel.sh" make -s W=1 C=2 M="$work/$what-$f" modules \
 			>"$work/$what-build" 2>&1 || n=1

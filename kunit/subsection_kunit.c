@@ -194,6 +194,7 @@ static bool has_page_ext(struct kunit *test)
 static void mhp_subsection_page_ext(struct kunit *test)
 {
 	static const mhp_t flags[] = { MHP_NONE, MHP_MEMMAP_ON_MEMORY };
+	const u64 section = PFN_PHYS(PAGES_PER_SECTION);
 	u64 start = mhp_spare_start(test) + SZ_4M;
 	void *table;
 	int i;
@@ -228,6 +229,18 @@ static void mhp_subsection_page_ext(struct kunit *test)
 		KUNIT_EXPECT_FALSE(test, has_page_ext(test));
 		mhp_must_remove(test, start, SZ_4M);
 	}
+
+	/* The memmap of a section may fill a sub-section, which goes offline last. */
+	start = mhp_spare_start(test);
+	mhp_must_add(test, 0, start, section, MHP_MEMMAP_ON_MEMORY);
+	mhp_veto(test, MEM_GOING_ONLINE, 1, -ENOMEM);
+	KUNIT_EXPECT_EQ(test, mhp_online(start, section, MMOP_ONLINE_MOVABLE), -ENOMEM);
+	KUNIT_EXPECT_FALSE(test, has_page_ext(test));
+	KUNIT_ASSERT_EQ(test, mhp_online(start, section, MMOP_ONLINE_MOVABLE), 0);
+	KUNIT_EXPECT_TRUE(test, has_page_ext(test));
+	KUNIT_ASSERT_EQ(test, mhp_offline(start, section), 0);
+	KUNIT_EXPECT_FALSE(test, has_page_ext(test));
+	mhp_must_remove(test, start, section);
 }
 
 #ifndef MODULE

@@ -42,7 +42,7 @@ DEBUG_CMDLINE = 'page_owner=on debug_pagealloc=on kmemleak=on'
 # What no test may leave in the console, whatever it tested.
 BAD = re.compile(
     r'WARNING:|BUG[: ]|\bOops\b|kernel panic|Kernel panic|general protection|'
-    r'KASAN|KFENCE|UBSAN|Bad page|bad_page|'
+    r'KASAN|KFENCE|UBSAN|kmemleak: [1-9]\d* new|Bad page|bad_page|'
     r'possible recursive locking|circular locking|inconsistent lock state|'
     r'possible irq lock inversion|suspicious RCU|held lock freed|'
     r'sleeping function called|Invalid wait context|lock held when returning|'

@@ -74,10 +74,10 @@ with_hits() {
 	before=$(ccache --print-stats)
 	"$@" || rc=$?
 	{ printf '%s\n' "$before"; echo; ccache --print-stats; } | awk '
-		!NF { sign = 2 }
-		$1 ~ /^(direct|preprocessed)_cache_hit$/ { hits += (sign - 1) * $2 }
-		$1 == "cache_miss" { misses += (sign - 1) * $2 }
-		BEGIN { sign = 0 }
+		BEGIN { sign = -1 }
+		!NF { sign = 1 }
+		$1 ~ /^(direct|preprocessed)_cache_hit$/ { hits += sign * $2 }
+		$1 == "cache_miss" { misses += sign * $2 }
 		END { printf "ccache had %d of %d objects\n", hits, hits + misses }'
 	return "$rc"
 }

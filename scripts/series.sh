@@ -269,7 +269,8 @@ try_patch() {
 compare() {
 	local known=$patchdir/differences new gone
 	[ "$BASE" != "$main_base" ] || die "BASE=$BASE is what the series of others are compared with"
-	for BASE in "$BASE" "$main_base"; do BASE=$BASE KDIR='' "$top/scripts/kernel.sh" tree; done
+	KDIR='' "$top/scripts/kernel.sh" tree
+	BASE=$main_base KDIR='' "$top/scripts/kernel.sh" tree
 	git -C "$tree" fetch -q --no-tags --no-auto-gc "$build/$main_base/tree" \
 		+refs/tags/base:refs/compare/base +refs/heads/series:refs/compare/series
 	scratch=$(mktemp -d)

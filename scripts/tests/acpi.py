@@ -435,7 +435,7 @@ def surprise_removal(t):
                 w.check(rams, 'back')
                 expect('blocks of the device', bound(), mine)
                 verify()
-        g.take(shared[0] + 4 * MIB, PAGE)
+        g.mod_ok(f'take {h(shared[0] + 4 * MIB)} {h(PAGE)}')
         fw.eject('MHP0', 7, BUSY)
         w.check(rams, 'refused')
         g.mod_ok(f'give {h(shared[0] + 4 * MIB)} {h(PAGE)}')
@@ -463,7 +463,7 @@ def no_eject_of_memory_in_use(t):
             w.check(rams, 'refused')
             g.mod_ok('unpin')
             last = HIDDEN + 2 * SECTION + 16 * MIB
-            g.take(last, PAGE)
+            g.mod_ok(f'take {h(last)} {h(PAGE)}')
             fw.eject('MHP0', 7, BUSY, EJECT)
             w.check(rams, 'refused to firmware')
             fw.eject('MHP1', 8)

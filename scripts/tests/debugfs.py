@@ -510,7 +510,7 @@ def debugfs_selfcheck_finds(t):
         selfcheck(g)
         hole = HIDDEN + 16 * MIB
         # Its flags must not be in use meanwhile.
-        g.take(HIDDEN + MIB, PAGE)
+        g.mod_ok(f'take {h(HIDDEN + MIB)} {h(PAGE)}')
         for what, at, words in (('online', HIDDEN, 'is online, but page'),
                                 ('online', HIDDEN + 4 * MIB, 'is offline, but page'),
                                 ('online', hole, 'online, but in no extent'),

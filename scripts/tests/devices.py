@@ -238,26 +238,6 @@ def kmem_state_by_granule(t):
             fail('console', 'no word of a truncated region', g.console()[-1000:])
 
 
-@case(since='7.3')
-def kmem_unbind_takes_nothing_offline(t):
-    """R6 R7: unbinding a device whose full blocks are online leaves all of it online, and says so."""
-    start = HIDDEN + 32 * MIB
-    with dax_guest(t, '1G', start) as g:
-        dax = make_dax(g, start)
-        w = World(g)
-        g.auto_online('online_movable')
-        bind_kmem(g)
-        ram = (dax, DAX_SIZE, 0, 'Movable')
-        w.check([ram], 'bound', spans=False, devices=None)
-        g.allow.append('Hotplug regions stuck online|stuck online until reboot')
-        unbind(g)
-        online = [e for e in g.extents() if dax <= e.start < dax + DAX_SIZE and e.online]
-        expect('MiB online after unbind', sum(e.end - e.start for e in online) // MIB,
-               DAX_SIZE // MIB)
-        if 'stuck online until reboot' not in g.console():
-            fail('console', 'that memory is stuck online', g.console()[-1000:])
-
-
 PMEM = HIDDEN + 32 * MIB
 SIDES = [(HIDDEN, 32 * MIB, 0, 'Movable'), (HIDDEN + 64 * MIB, 34 * MIB, 0, 'Movable')]
 

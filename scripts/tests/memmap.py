@@ -209,7 +209,7 @@ def memmap_shares_pageblock(t):
                 # In the other zone, offlining would try until a signal comes.
                 start, size, *_ = rams[1]
                 at = start + size - PAGE
-                g.take(at, PAGE)
+                g.mod_ok(f'take {h(at)} {h(PAGE)}')
                 expect('offline with a page in use',
                        g.mod(f'offremove {h(start)} {h(size)}')[0], 'EBUSY')
                 g.mod_ok(f'give {h(at)} {h(PAGE)}')

@@ -90,7 +90,7 @@ def memory_really_used(t):
         with g.filled(size // 2, seed=4) as small, g.filled(size // 2, seed=5, how='thp') as thp:
             start, length = DIMMS[0][1:]
             for _ in range(2):
-                g.take(start + length - GRANULE, GRANULE)
+                g.mod_ok(f'take {h(start + length - GRANULE)} {h(GRANULE)}')
                 g.mod_ok(f'give {h(start + length - GRANULE)} {h(GRANULE)}')
                 g.eject('a')
                 w.check(rams[1:], 'first DIMM ejected while memory is full')

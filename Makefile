@@ -5,7 +5,7 @@
 # A kernel tree tells by its version which base it is.
 ifeq ($(origin BASE),undefined)
 BASE := $(if $(KDIR),$(shell sed -nE 's/^VERSION = //p; s/^PATCHLEVEL = /./p' \
-	$(KDIR)/Makefile 2>/dev/null | tr -d '\n'),6.12)
+	$(KDIR)/Makefile 2>/dev/null | tr -d '\n'),7.3)
 endif
 FLAVOUR ?= patched
 export BASE FLAVOUR KDIR JOBS ACCEL ARCH PAGES FROM TO POSTING
@@ -35,7 +35,7 @@ help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1 \2/p' $(MAKEFILE_LIST) | \
 		awk '{ t = $$1; $$1 = ""; printf "  %-15s%s\n", t, $$0 }'
 	@echo 'Variables:'
-	@echo '  BASE=          6.12 (default) or 7.3: patches/BASE, Debian'"'"'s linux-source-BASE; with KDIR= the'
+	@echo '  BASE=          7.3 (default) or 6.12: patches/BASE, Debian'"'"'s linux-source-BASE; with KDIR= the'
 	@echo '                 one which that is'
 	@echo '  KDIR=          use this source tree instead of the Debian package'
 	@echo '  POSTING=       a folder of patches/BASE: the series up to it, for apply, tree, kernel, run, shell'
@@ -56,6 +56,9 @@ run: kernel-both ## plug two odd DIMMs into a guest and print what became of eve
 
 test: $(if $(or $(arm64),$(CASES),$(filter-out --have debug,$(have))),kernel-test,kernel-others) ## run the test cases on the patched kernel, compared with stock
 	@BASE=$(where) scripts/test.py $(have) $(if $(arm64),$(arm64-archs)) $(CASES)
+
+test-quick: kernel ## the quick cases, and KUnit as a module, on the patched kernel alone
+	@BASE=$(where) scripts/test.py $(have) --quick --no-stock kunit_as_module
 
 test-debug: deps ## run them on the debug flavour
 	@FLAVOUR=stock scripts/kernel.sh build
@@ -164,5 +167,5 @@ clean: ## remove objects, images and logs; keep the source trees
 distclean: ## remove all of build/, the work tree with its commits included
 	rm -rf build
 
-.PHONY: help run test test-debug test-long measure soak lsmem module kunit kunit-module kunit-mutants kunit-coverage kunit-install shell kernel kernel-both kernel-test \
+.PHONY: help run test test-quick test-debug test-long measure soak lsmem module kunit kunit-module kunit-mutants kunit-coverage kunit-install shell kernel kernel-both kernel-test \
 	kernel-others kernel-arm64 kernel-large-order tree patches apply check compile-check bisect deps clean distclean

@@ -507,7 +507,7 @@ static void mhp_online_shared_page(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, compound_order(page), order);
 	KUNIT_EXPECT_EQ(test, page_count(page), 1);
-	free_contig_range(pfn, 2 * half);
+	__free_pages(page, order);
 	for (i = 0; i < 2; i++) {
 		take_pages(test, pfn + i * half, pfn + (i + 1) * half);
 		free_contig_range(pfn + i * half, half);

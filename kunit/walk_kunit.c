@@ -684,18 +684,25 @@ static const char *kpage_file(const struct walk *walk)
 	return walk->walker->name;
 }
 
-static ssize_t run_kpage(struct walk *walk)
+static ssize_t read_kpage(struct walk *walk, unsigned long pfn)
 {
-	loff_t pos = (u64)walk->start * sizeof(u64);
+	loff_t pos = (u64)pfn * sizeof(u64);
 
 	return read_user(walk, walk->proc, kpage_file(walk), NR_GOES * sizeof(u64), &pos);
 }
 
+static ssize_t run_kpage(struct walk *walk)
+{
+	return read_kpage(walk, walk->start);
+}
+
 static void check_kpage(struct kunit *test, struct walk *walk)
 {
-	u64 want = strcmp(kpage_file(walk), "kpageflags") ? 0 : BIT_ULL(KPF_NOPAGE);
+	/* Nothing is there where boot memory has ended. */
+	unsigned long nothing = PHYS_PFN(mhp_spare_start(test)) - NR_GOES;
 	u64 *words = (u64 *)walk->buf;
 	unsigned long i, wrong = 0;
+	u64 want = words[1];
 
 	KUNIT_EXPECT_EQ(test, walk->ret, (ssize_t)(NR_GOES * sizeof(u64)));
 	/* It is told of no page behind the one that was just being read. */
@@ -703,6 +710,8 @@ static void check_kpage(struct kunit *test, struct walk *walk)
 		wrong += words[i] != want;
 	KUNIT_EXPECT_EQ(test, wrong, 0UL);
 	KUNIT_EXPECT_EQ(test, run_kpage(walk), (ssize_t)(NR_GOES * sizeof(u64)));
+	KUNIT_EXPECT_EQ(test, words[0], want);
+	KUNIT_EXPECT_EQ(test, read_kpage(walk, nothing), (ssize_t)(NR_GOES * sizeof(u64)));
 	KUNIT_EXPECT_EQ(test, words[0], want);
 }
 
@@ -1082,7 +1091,8 @@ static void end_walk(void *arg)
 	if (walk->remover) {
 		/* As a signal does, for who would go on for ever */
 		if (!wait_for_completion_timeout(&walk->removed, msecs_to_jiffies(PATIENCE_MS))) {
-			set_notify_signal(walk->remover);
+			set_tsk_thread_flag(walk->remover, TIF_NOTIFY_SIGNAL);
+			wake_up_process(walk->remover);
 			wait_for_completion_timeout(&walk->removed, msecs_to_jiffies(PATIENCE_MS));
 		}
 		put_task_struct(walk->remover);

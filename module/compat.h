@@ -12,6 +12,7 @@
 #include <linux/mm_types.h>
 #include <linux/module.h>
 #include <linux/page-isolation.h>
+#include <linux/page_ref.h>
 #include <linux/shmem_fs.h>
 
 /* The name of a namespace became a string. */
@@ -32,13 +33,26 @@ static inline struct dev_pagemap *mhp_get_dev_pagemap(unsigned long pfn)
 #endif
 }
 
+#ifdef CONFIG_CONTIG_ALLOC
 /* The migratetype to get became flags, of which none is set. */
-#ifdef ACR_FLAGS_NONE
-#define mhp_alloc_contig_range(start, end, gfp) \
-	alloc_contig_range(start, end, ACR_FLAGS_NONE, gfp)
-#else
-#define mhp_alloc_contig_range(start, end, gfp) \
-	alloc_contig_range(start, end, MIGRATE_MOVABLE, gfp)
+#ifndef ACR_FLAGS_NONE
+#define ACR_FLAGS_NONE	MIGRATE_MOVABLE
+#endif
+
+static inline int mhp_alloc_contig_range(unsigned long start, unsigned long end, gfp_t gfp)
+{
+/* A compound page is to be had only without a reference. */
+#ifdef alloc_contig_frozen_range
+	if (gfp & __GFP_COMP) {
+		int ret = alloc_contig_frozen_range(start, end, ACR_FLAGS_NONE, gfp);
+
+		if (!ret)
+			set_page_count(pfn_to_page(start), 1);
+		return ret;
+	}
+#endif
+	return alloc_contig_range(start, end, ACR_FLAGS_NONE, gfp);
+}
 #endif
 
 /* Pageblocks became isolated by a bit, so that their migratetype is kept. */

@@ -1,87 +1,78 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# debian-kernel.sh: get Debian's own kernel BASE and its headers, as packages, and
-# build the companion module for it by DKMS. Nothing is installed: all goes to
-# build/debian-BASE/: vmlinuz, config, mhp_debug.ko.
+# debian-kernel.sh: get Debian's own kernel BASE, and build the companion module for it
+# by DKMS, in a Debian 13 of its own that does not outlive this: its kernels want the
+# compiler that they were built with. What stays is in build/debian-BASE/: vmlinuz,
+# config, version, mhp_debug.ko.
 
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 out=$build/debian-$BASE
-root=$out/root
 
-# The newest kernel of this series for which there are headers
-newest() {
-	apt-cache search --names-only "^linux-headers-${BASE//./\\.}\.[0-9]+\+deb[0-9]+-amd64\$" |
-		sed 's/^linux-headers-\([^ ]*\) .*/\1/' | sort -V | tail -n 1
-}
-
-download() {
-	local version=$1
-	mkdir -p "$out/dl"
-	(cd "$out/dl" && apt-get download -o APT::Sandbox::User=root \
-		"linux-image-$version" "linux-headers-$version" \
-		"linux-headers-${version%-amd64}-common" "linux-kbuild-${version%-amd64}")
-}
-
-unpack() {
-	local version=$1 deb headers
-	rm -rf "$root"
-	mkdir -p "$root"
-	for deb in "$out"/dl/*.deb; do
-		dpkg-deb -x "$deb" "$root"
-	done
-	headers=$root/usr/src/linux-headers-$version
-	# It names its other half by an absolute path.
-	sed -i "s,/usr/src,$root/usr/src," "$headers/Makefile"
-	cp "$root/boot/vmlinuz-$version" "$out/vmlinuz"
-	cp "$root/boot/config-$version" "$out/config"
+# As an administrator would: headers and DKMS from Debian, the module's source below
+# /usr/src. Of the kernel, only the files that boot it are taken.
+# shellcheck disable=SC2016 # $1 is the hook's
+build_module() {
+	local mirror work=$out/new
+	mirror=$(debian_mirror)
+	rm -rf "$work"
+	mkdir -p "$work/mhp_debug-1.0"
+	cp "$top"/module/{Kbuild,Makefile,dkms.conf,*.[ch],compat.mk} "$work/mhp_debug-1.0/"
+	cat >"$work/inside" <<-EOF
+		set -eux
+		version=\$(apt-cache search --names-only '^linux-headers-${BASE//./\\.}\.[0-9]+\+deb13-amd64\$' |
+			sed 's/^linux-headers-\([^ ]*\) .*/\1/' | sort -V | tail -n 1)
+		[ -n "\$version" ] || { echo "error: Debian 13 has no linux-headers-$BASE any more" >&2; exit 1; }
+		apt-get install -y --no-install-recommends "linux-headers-\$version"
+		dkms install mhp_debug/1.0 -k "\$version" --no-depmod
+		mkdir /out
+		echo "\$version" >/out/version
+		cd /out
+		apt-get download "linux-image-\$version"
+		# From 7.3 on, that is several packages.
+		for p in binary base; do
+			apt-get download "linux-\$p-\$version" || true
+		done
+		for p in *.deb; do
+			dpkg-deb --fsys-tarfile "\$p" | tar -x --wildcards --no-wildcards-match-slash \
+				'./boot/[vc]*-*' './usr/lib/modules/*/vmlinuz' './usr/lib/modules/*/config' || true
+			rm "\$p"
+		done
+		for f in vmlinuz config; do
+			find . -mindepth 2 -type f -name "\$f*" -exec mv {} "\$f" ';'
+			[ -s "\$f" ]
+		done
+		rm -rf boot usr
+		find /lib/modules -name 'mhp_debug.ko*' -exec cp {} . ';'
+		! [ -f mhp_debug.ko.xz ] || xz -d mhp_debug.ko.xz
+		chown -R 0:0 .
+	EOF
+	mmdebstrap --variant=apt --dpkgopt=force-unsafe-io --include=dkms,xz-utils \
+		--keyring=/usr/share/keyrings/debian-archive-keyring.gpg \
+		--customize-hook="copy-in '$work/mhp_debug-1.0' /usr/src" \
+		--customize-hook="upload '$work/inside' /inside" \
+		--customize-hook='chroot "$1" sh /inside' \
+		--customize-hook="sync-out /out '$work'" \
+		trixie /dev/null "deb $mirror trixie main" "deb $mirror trixie-backports main"
 	# The guest has an initramfs of its own, without Debian's modules.
-	[ "$(grep -cE '^CONFIG_VIRTIO_(CONSOLE|PCI)=y' "$out/config")" -eq 2 ] ||
-		die "virtio is not built into Debian's $version: the guest's agent could not answer"
-	rm -rf "$out/dl"
-	echo "$version" >"$out/version"
+	[ "$(grep -cE '^CONFIG_VIRTIO_(CONSOLE|PCI)=y' "$work/config")" -eq 2 ] ||
+		die "virtio is not built into this kernel: the guest's agent could not answer"
+	mv "$work"/{vmlinuz,config,version,mhp_debug.ko} "$out/"
+	rm -rf "$work"
 }
 
-# As 'dkms install' would, but for a kernel and folders that are not the system's
-dkms_install() {
-	local version=$1 source
-	rm -rf "$out/dkms"
-	source=$out/dkms/source/mhp_debug-1.0
-	mkdir -p "$out"/dkms/{tree,install/"$version"} "$source"
-	cp "$top"/module/{Kbuild,Makefile,dkms.conf,*.[ch],compat.mk} "$source/"
-	dkms install --dkmstree "$out/dkms/tree" --sourcetree "$out/dkms/source" \
-		--installtree "$out/dkms/install" -m mhp_debug -v 1.0 -k "$version" -a x86_64 \
-		--kernelsourcedir "$root/usr/src/linux-headers-$version" --no-depmod
-	source=$(find "$out/dkms/install" -name 'mhp_debug.ko*')
-	case $source in
-	*.xz) xz -dc "$source" ;;
-	*.zst) zstd -dcq "$source" ;;
-	'') die "DKMS has installed no module" ;;
-	*) cat "$source" ;;
-	esac >"$out/mhp_debug.ko.new"
-	mv "$out/mhp_debug.ko.new" "$out/mhp_debug.ko"
-}
-
-case ${1:-} in
-_download) download "$2"; exit ;;
-_unpack) unpack "$2"; exit ;;
-_dkms) dkms_install "$2"; exit ;;
-esac
+if [ "${1:-}" = _build ]; then
+	build_module
+	exit
+fi
 "$top/scripts/deps.sh" debian
 mkdir -p "$out"
 lock "$out/.lock"
-if [ ! -f "$out/version" ]; then
-	version=$(newest)
-	[ -n "$version" ] || die "no linux-headers-$BASE.*-amd64 among Debian's packages: run apt-get update"
-	need_disk 2 "Debian's kernel"
-	step 1 2 "download Debian's kernel $version" "$logdir/debian-$BASE-dl.log" "$0" _download "$version"
-	step 2 2 "unpack it" "$logdir/debian-$BASE-unpack.log" "$0" _unpack "$version"
-fi
-version=$(cat "$out/version")
-newer=$(find "$top/module" -newer "$out/mhp_debug.ko" -type f 2>/dev/null || echo all)
+newer=$(find "$top/module" "$0" -newer "$out/mhp_debug.ko" -type f 2>/dev/null || echo all)
 if [ ! -f "$out/mhp_debug.ko" ] || [ -n "$newer" ]; then
-	step 1 1 "build mhp_debug for Debian's $version with DKMS" \
-		"$logdir/debian-$BASE-dkms.log" "$0" _dkms "$version"
+	need_disk 2 "a Debian 13 with a compiler and kernel headers"
+	step 1 1 "get Debian's kernel $BASE, and build mhp_debug for it with DKMS" \
+		"$logdir/debian-$BASE.log" "$0" _build
 fi

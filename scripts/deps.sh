@@ -14,7 +14,7 @@ run=(gcc libc6-dev make ccache bc flex bison libelf-dev libssl-dev perl python3 
      cpio kmod util-linux e2fsprogs busybox-static ndctl daxctl numactl
      stress-ng qemu-system-x86 seabios acpica-tools)
 arm64=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm qemu-efi-aarch64)
-debian=(dkms pahole xz-utils)
+debian=(mmdebstrap)
 check=(sparse shellcheck)
 cross=(gcc-aarch64-linux-gnu gcc-powerpc64le-linux-gnu gcc-riscv64-linux-gnu
        gcc-s390x-linux-gnu)
@@ -43,10 +43,6 @@ for set in "$@"; do
 	*) die "no such set: $set" ;;
 	esac
 done
-# Who cannot install it, or has a Debian without it, gets the source by 'apt-get
-# download' instead.
-[ "$can" -eq 0 ] || [ -n "$KDIR" ] || [ -d "$tree" ] || [ -d "$build/dl" ] ||
-	[ "$BASE" != 6.12 ] || want+=("linux-source-$BASE")
 
 missing=()
 for p in "${want[@]}"; do
@@ -67,8 +63,4 @@ export DEBIAN_FRONTEND=noninteractive
 step 1 2 "apt-get update" "$logdir/apt-update.log" "${root[@]}" apt-get update ||
 	warn "going on with the package lists as they are"
 step 2 2 "apt-get install" "$logdir/apt-install.log" \
-	"${root[@]}" apt-get install -y --no-install-recommends "${missing[@]}" || {
-	grep -q "Unable to locate package linux-source-$BASE" "$logdir/apt-install.log" &&
-		warn "this Debian has no linux-source-$BASE: add bookworm-security (Debian 12), or give KDIR=<source tree>"
-	exit 1
-}
+	"${root[@]}" apt-get install -y --no-install-recommends "${missing[@]}"

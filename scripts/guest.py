@@ -31,6 +31,7 @@ from collections import namedtuple
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(TOP, 'build')
+BASE = os.environ.get('BASE') or '7.3'
 SHELL_SOCKET = 'build/shell.sock'
 MIB = 1 << 20
 
@@ -259,8 +260,7 @@ class Guest:
     def __init__(self, image=None, mem='1G', maxmem='8G', slots=16, smp=1,
                  cmdline='', args=(), accel=None, name='guest', logdir=None,
                  icount=None, share=(), timeout=None, machine=None, cpu=None):
-        base = os.environ.get('BASE') or '6.12'
-        self.image = image or os.path.join(BUILD, base, 'patched', 'vmlinuz')
+        self.image = image or os.path.join(BUILD, BASE, 'patched', 'vmlinuz')
         self.name = name
         self.logdir = logdir or os.path.join(BUILD, 'log')
         self.log = os.path.join(self.logdir, name + '.console')

@@ -27,15 +27,14 @@ esac
 # Download a package into this folder: by the system's lists, or by lists of our own of
 # what newer Debians have, from the same mirror; Debian's keyring vouches for them.
 download() {
-	local apt=$PWD/apt mirror
+	local apt=$PWD/apt mirror suite
 	! apt-get download "$1" || return 0
-	# shellcheck disable=SC2016 # apt fills it in
-	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Label: Debian' | head -n 1)
-	[ -n "$mirror" ] || return
+	mirror=$(debian_mirror)
 	private_apt "$apt" "Dir::Etc::SourceList \"$apt/sources.list\"" \
 		'Dir::Etc::SourceParts "/dev/null"'
-	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
-		"$mirror trixie-backports main" >"$apt/sources.list"
+	for suite in trixie trixie-backports; do
+		echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
+	done >"$apt/sources.list"
 	apt-get update
 	apt-get download "$1"
 }
@@ -49,7 +48,7 @@ tarball() {
 	rm -rf "$build/dl.new"
 	mkdir -p "$build/dl.new" "$build/dl"
 	(cd "$build/dl.new" && download "$name") >&2 ||
-		die "Debian has no $name any more, nor trixie-backports: give KDIR=<source tree>"
+		die "neither this Debian nor trixie or trixie-backports has $name: give KDIR=<source tree>"
 	deb=$(find "$build/dl.new" -name "$name*.deb" | head -n 1)
 	[ -n "$deb" ] || die "apt-get did not deliver $name"
 	dpkg-deb -x "$deb" "$build/dl.new" >&2

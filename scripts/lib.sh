@@ -6,7 +6,8 @@
 set -euo pipefail
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-: "${BASE:=6.12}" "${FLAVOUR:=patched}" "${KDIR:=}" "${ARCH:=x86_64}" "${V:=0}"
+main_base=7.3
+: "${BASE:=$main_base}" "${FLAVOUR:=patched}" "${KDIR:=}" "${ARCH:=x86_64}" "${V:=0}"
 : "${JOBS:=$(nproc)}" "${PAGES:=}" "${POSTING:=}"
 
 # A tree built from KDIR= never shares a folder with Debian's source, and one that ends
@@ -18,7 +19,6 @@ bdir=$build/$where
 tree=$bdir/tree
 stock=$bdir/stock-src
 patchdir=$top/patches/$BASE
-main_base=7.3
 logdir=$build/log
 who=(-c "user.name=mhp-subsection developers"
      -c "user.email=developers@mhp-subsection.invalid"
@@ -56,6 +56,14 @@ private_apt() {
 	printf '%s;\n' 'APT::Sandbox::User "root"' "Dir::State \"$apt\"" \
 		"Dir::State::status \"$apt/status\"" "Dir::Cache \"$apt\"" "$@" >"$apt/conf"
 	export APT_CONFIG=$apt/conf
+}
+
+# Where the system gets Debian's packages from
+debian_mirror() {
+	local mirror
+	# shellcheck disable=SC2016 # apt fills it in
+	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Label: Debian' | head -n 1)
+	echo "${mirror:-http://deb.debian.org/debian}"
 }
 
 say() { printf '%s\n' "$*"; }

@@ -22,9 +22,8 @@ sys.path.insert(0, os.path.join(TOP, 'scripts', 'tests'))
 # pylint: disable=wrong-import-position
 from lib import (BUILTIN_INDEX, GIB, MEMORY, MIB, PAGE, SECTION, Failure,  # noqa: E402
                  builtin_index, module)
-from guest import BUILD, Guest, GuestError, QMPError, note  # noqa: E402
+from guest import BASE, BUILD, Guest, GuestError, QMPError, note  # noqa: E402
 
-BASE = os.environ.get('BASE') or '6.12'
 FLAVOURS = ('stock', 'patched')
 PARAMETERS = '/sys/module/mhp_measure/parameters'
 LOGS = os.path.join(BUILD, 'log', 'measure')

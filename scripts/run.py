@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 
-from guest import BUILD, MIB, TOP, Guest, GuestError, QMPError, choose_accel
+from guest import BASE, BUILD, MIB, TOP, Guest, GuestError, QMPError, choose_accel
 
 DIMMS = (('dimm0', 134), ('dimm1', 256))
 SYS = '/sys/devices/system/memory'
@@ -94,8 +94,8 @@ def save(guest, flavour):
     return os.path.relpath(folder, TOP)
 
 
-def plug(flavour, base, accel):
-    kernel = os.path.join(BUILD, base, flavour)
+def plug(flavour, accel):
+    kernel = os.path.join(BUILD, BASE, flavour)
     with Guest(image=os.path.join(kernel, 'vmlinuz'), accel=accel, name=f'run-{flavour}',
                share=[companion(kernel)]) as g:
         version = g.sh('uname -r').strip()
@@ -138,13 +138,12 @@ def table(rows):
 
 
 def main():
-    base = os.environ.get('BASE') or '6.12'
     flavour = os.environ.get('FLAVOUR') or 'patched'
     plugged = sum(m for _, m in DIMMS)
-    accel = choose_accel(os.path.join(BUILD, base, 'stock', 'vmlinuz'))
+    accel = choose_accel(os.path.join(BUILD, BASE, 'stock', 'vmlinuz'))
     print(f'QEMU with {accel}; two DIMMs are plugged while the guest runs', flush=True)
-    new = plug(flavour, base, accel)
-    old = plug('stock', base, accel)
+    new = plug(flavour, accel)
+    old = plug('stock', accel)
 
     print(f'\n{flavour} ({new["version"]}):\n')
     table(new['rows'])

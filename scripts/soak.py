@@ -24,7 +24,7 @@ sys.path.insert(0, os.path.join(TOP, 'scripts', 'tests'))
 # pylint: disable=wrong-import-position
 from lib import (BUILTIN_INDEX, GIB, GRANULE, MEMORY, MIB, SECTION, Failure, Test,  # noqa: E402
                  builtin_index, expect, helper, module)
-from guest import BAD, BUILD, GuestError, QMPError, choose_accel, has_option, note  # noqa: E402
+from guest import BAD, BASE, BUILD, GuestError, QMPError, choose_accel, has_option, note  # noqa: E402
 
 FLAVOURS = {'stock': 'stock', 'lifetime': 'stock + P1', 'patched': 'patched', 'debug': 'debug'}
 BLOCKS_ONLY = ('stock', 'lifetime')     # take nothing but whole memory blocks
@@ -486,7 +486,7 @@ def main():
                         help='of all that is random')
     parser.add_argument('--without', nargs='+', default=[], help='loads to leave out')
     parser.add_argument('--jobs', type=int, default=1, help='guests at a time (%(default)s)')
-    parser.add_argument('--base', default=os.environ.get('BASE') or '6.12')
+    parser.add_argument('--base', default=BASE)
     parser.add_argument('--logdir', default=os.path.join(BUILD, 'log', 'soak'))
     args = parser.parse_args()
     for flavour in args.flavours:

@@ -22,7 +22,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), 'tests'))
 # pylint: disable=wrong-import-position
 import lib  # noqa: E402
-from guest import BUILD, TOP, GuestError, QMPError, choose_accel  # noqa: E402
+from guest import BASE, BUILD, TOP, GuestError, QMPError, choose_accel  # noqa: E402
 
 
 def load_cases():
@@ -40,15 +40,16 @@ def select(cases, args):
               if args.flavour in c.flavours and a in c.archs
               and lib.version(args.base) >= c.since
               and c.needs <= lib.STEPS.index(args.have)]
+    quick = {c for c, _ in chosen if args.quick and c.quick}
     if args.names:
         for name in args.names:
             if not any(name in c.name for c, _ in chosen):
                 sys.exit(f"test.py: no case has '{name}' in its name "
                          f"(base {args.base}, flavour {args.flavour}, {' '.join(args.arch)}, "
                          f'{args.have})')
-        chosen = [(c, a) for c, a in chosen if any(n in c.name for n in args.names)]
+        chosen = [(c, a) for c, a in chosen if c in quick or any(n in c.name for n in args.names)]
     elif args.quick:
-        chosen = [(c, a) for c, a in chosen if c.quick]
+        chosen = [(c, a) for c, a in chosen if c in quick]
     elif not args.long:
         chosen = [(c, a) for c, a in chosen if not c.long]
     return chosen
@@ -92,7 +93,7 @@ class Runner:
         args = self.args
         name = label(case, arch)
         test = lib.Test(case.name, args.base, args.flavour, args.seed, args.logdir, arch=arch,
-                        have=lib.STEPS.index(args.have))
+                        have=lib.STEPS.index(args.have), stock=args.stock)
         self.tests.append(test)
         self.say(f'# {self.elapsed()}: {name} starts: {case.doc}')
         start = time.monotonic()
@@ -103,6 +104,11 @@ class Runner:
                 raise lib.Failure('the case has booted no guest')
             for machine in test.machines:
                 machine.check_console()
+        except lib.Skipped as why:
+            with self.lock:
+                self.done += 1
+                print(f'ok {self.done} {name} # SKIP {why}', flush=True)
+            return
         except (lib.Failure, GuestError, QMPError) as error:
             problem = f'{error}\nat: {self.place(error)}'
         except Exception:  # pylint: disable=broad-except
@@ -150,12 +156,15 @@ class Runner:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('names', nargs='*', help='run the cases with one of these in their name')
-    parser.add_argument('--base', default=os.environ.get('BASE') or '6.12')
+    parser.add_argument('names', nargs='*', help='run the cases with one of these in their '
+                        'name; with --quick, too')
+    parser.add_argument('--base', default=BASE)
     parser.add_argument('--arch', choices=lib.ARCHS, action='append',
                         help='kernels to run on (x86_64); may be given more than once')
     parser.add_argument('--flavour', choices=('patched', 'debug'), default='patched')
     parser.add_argument('--quick', action='store_true', help='the cases that every patch must pass')
+    parser.add_argument('--no-stock', dest='stock', action='store_false',
+                        help='skip cases that compare with the stock kernel')
     parser.add_argument('--have', choices=lib.STEPS, default=lib.STEPS[-1],
                         help='only the cases for a series that has come so far (%(default)s)')
     parser.add_argument('--long', action='store_true', help='the long soaks as well')

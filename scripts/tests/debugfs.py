@@ -786,11 +786,13 @@ def debugfs_on_stock(t):
 @case(flavours=('patched',), needs='debug')
 def debugfs_on_debian_kernel(t):
     """The same on Debian's own kernel, with the module that DKMS built; and under lockdown."""
+    base = t.base.split('-')[0]
     done = subprocess.run([os.path.join(TOP, 'scripts', 'debian-kernel.sh')], text=True,
+                          env={**os.environ, 'BASE': base},
                           check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode:
         raise Failure(done.stdout)
-    folder = os.path.join(BUILD, f'debian-{t.base.split("-")[0]}')
+    folder = os.path.join(BUILD, f'debian-{base}')
     with t.guest(image=os.path.join(folder, 'vmlinuz'), flavour='stock', mem='2G', timeout=180,
                  cmdline='mem=1G memory_hotplug.memmap_on_memory=1',
                  share=[os.path.join(folder, 'mhp_debug.ko')]) as g:

@@ -125,6 +125,29 @@ def dimm_3g_with_2g_blocks(t):
         w.check([], 'both ejected')
 
 
+@case(since='7.3')
+def dimms_beside_cxl_window(t):
+    """I2: a CXL window of 256 MiB decides how large memory blocks are, not what is usable."""
+    # The kernel that has no such window takes blocks of 1 GiB here.
+    with t.guest(mem='65G', maxmem='80G', machine='q35,max-ram-below-4g=1G,cxl=on,'
+                 'cxl-fmw.0.targets.0=cxl.0,cxl-fmw.0.size=256M',
+                 args=['-device', 'pxb-cxl,bus_nr=12,bus=pcie.0,id=cxl.0'], timeout=300) as g:
+        expect('block_size_bytes', g.block_size(), 256 * MIB)
+        w = World(g)
+        g.auto_online('online_movable')
+        start, size = 68 * GIB + 128 * MIB, GIB + 2 * MIB
+        g.plug('a', size, addr=start)
+        rams = [(start, size, 0, 'Movable')]
+        w.check(rams, 'plugged')
+        g.plug('b', 126 * MIB, addr=start + size)
+        rams.append((start + size, 126 * MIB, 0, 'Movable'))
+        w.check(rams, 'the rest of its last block')
+        g.eject('a')
+        w.check(rams[1:], 'first one ejected')
+        g.eject('b')
+        w.check([], 'both ejected')
+
+
 @case(archs=FOUR_K)
 def dimms_random(t):
     """I4 I5: DIMMs of random sizes come and go in random order; each step is exact."""

@@ -39,6 +39,10 @@ class Failure(Exception):
     """An assertion did not hold."""
 
 
+class Skipped(Exception):
+    """The case needs a kernel that this run does without."""
+
+
 # Kernels that cases may be for, other than x86-64's: folders below build/BASE.
 ARCHS = ('x86_64', 'arm64-4k', 'arm64-64k')
 # How far a series must have come for a case: the kernel need only boot; it has the
@@ -393,7 +397,7 @@ class Test:
     """What a case gets: its name, random numbers, guests."""
 
     def __init__(self, name, base, flavour, seed, logdir, out=None, arch='x86_64',
-                 have=len(STEPS) - 1):
+                 have=len(STEPS) - 1, stock=True):
         self.name, self.flavour, self.seed = name, flavour, seed
         self.base, self.make = place(base, arch)
         self.arch = arch
@@ -406,6 +410,7 @@ class Test:
         # How many tests passed and failed in it, for a case that is many; or None
         self.counted = None
         self.have = have
+        self.stock = stock
 
     def has(self, step):
         """Whether the series has come so far, of STEPS."""
@@ -419,6 +424,8 @@ class Test:
 
     def guest(self, **kwargs):
         """A guest, for a with statement; see Machine and guest.Guest."""
+        if kwargs.get('flavour') == 'stock' and not self.stock:
+            raise Skipped('compares with stock')
         return Machine(self, **kwargs)
 
     def note(self, text):

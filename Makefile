@@ -114,10 +114,8 @@ kernel-test: deps
 	@FLAVOUR=stock scripts/kernel.sh build
 	@FLAVOUR=patched scripts/kernel.sh build
 
-# The companion module is tried on Debian's kernel, too. A case that is run alone gets
-# what it needs of these itself.
+# A case gets what else it needs by itself, as Debian's kernel.
 kernel-others: kernel-test
-	@scripts/debian-kernel.sh
 	@scripts/kunit.sh build
 
 kernel-arm64:

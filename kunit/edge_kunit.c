@@ -24,6 +24,9 @@
 #include "fixture.h"
 #ifndef MODULE
 #include "../internal.h"
+#if __has_include("../page_alloc.h")
+#include "../page_alloc.h"
+#endif
 #include "../granule.h"
 #endif
 

@@ -748,10 +748,11 @@ int mhp_online(u64 start, u64 size, enum mmop type)
  */
 int mhp_offline(u64 start, u64 size)
 {
+	struct range range = { .start = start, .end = start + size - 1 };
 	int ret;
 
 	lock_device_hotplug();
-	ret = offline_memory_range(start, size);
+	ret = offline_memory_ranges(&range, 1, true);
 	unlock_device_hotplug();
 	return ret;
 }

@@ -54,6 +54,9 @@
 
 #ifndef MODULE
 #include "../internal.h"
+#if __has_include("../page_alloc.h")
+#include "../page_alloc.h"
+#endif
 #endif
 
 #if defined(CONFIG_KPROBES) && defined(CONFIG_PREEMPT_COUNT)
@@ -1418,14 +1421,33 @@ static void mhp_walk_page_owner_sleeps(struct kunit *test)
 }
 
 #ifdef CONFIG_COMPACTION
-/* Both scanners begin at pfns that they remember, and that are gone. */
-static ssize_t run_stale(struct walk *walk)
+/* As direct compaction. The page that it has captured, if any, is not prepared. */
+static enum compact_result compact(unsigned int order, enum compact_priority prio,
+				   struct page **captured)
 {
-	struct alloc_context ac = {
+	const struct alloc_context ac = {
 		.zonelist = node_zonelist(0, GFP_HIGHUSER_MOVABLE),
 		.highest_zoneidx = ZONE_MOVABLE,
 		.migratetype = MIGRATE_MOVABLE,
 	};
+#ifdef MHP_HAS_CAPTURE_CONTROL
+	struct capture_control capc = { .order = order, .migratetype = ac.migratetype };
+	enum compact_result ret;
+
+	WRITE_ONCE(current->capture_control, &capc);
+	ret = try_to_compact_pages(GFP_HIGHUSER_MOVABLE, order, ALLOC_WMARK_MIN, &ac, prio, &capc);
+	WRITE_ONCE(current->capture_control, NULL);
+	*captured = READ_ONCE(capc.page);
+	return ret;
+#else
+	return try_to_compact_pages(GFP_HIGHUSER_MOVABLE, order, ALLOC_WMARK_MIN, &ac, prio,
+				    captured);
+#endif
+}
+
+/* Both scanners begin at pfns that they remember, and that are gone. */
+static ssize_t run_stale(struct walk *walk)
+{
 	struct zone *zone = zone_that_shrinks();
 	struct page *page = NULL;
 
@@ -1433,16 +1455,14 @@ static ssize_t run_stale(struct walk *walk)
 	zone->compact_cached_migrate_pfn[1] = walk->start + 5;
 	zone->compact_cached_free_pfn = pageblock_start_pfn(zone_end_pfn(zone) - 1);
 	/* As much as can be: for a certain order, it begins where free lists say. */
-	try_to_compact_pages(GFP_HIGHUSER_MOVABLE, -1, ALLOC_WMARK_MIN, &ac,
-			     COMPACT_PRIO_SYNC_LIGHT, &page);
+	compact(-1, COMPACT_PRIO_SYNC_LIGHT, &page);
 	walk->asked_after = walk->asked;
 
 	zone->compact_cached_migrate_pfn[0] = zone->zone_start_pfn;
 	zone->compact_cached_migrate_pfn[1] = zone->zone_start_pfn;
 	zone->compact_cached_free_pfn = walk->end - 3;
 	compaction_defer_reset(zone, pageblock_order, true);
-	try_to_compact_pages(GFP_HIGHUSER_MOVABLE, pageblock_order, ALLOC_WMARK_MIN, &ac,
-			     COMPACT_PRIO_SYNC_LIGHT, &page);
+	compact(pageblock_order, COMPACT_PRIO_SYNC_LIGHT, &page);
 	return !page;
 }
 
@@ -1757,15 +1777,9 @@ static void fragment(struct kunit *test, struct walk *walk, u64 start, u64 size)
 /* All zones, as by way of sysfs, whose locks a notifier must not take */
 static void compact_node(struct walk *walk)
 {
-	struct alloc_context ac = {
-		.zonelist = node_zonelist(0, GFP_HIGHUSER_MOVABLE),
-		.highest_zoneidx = ZONE_MOVABLE,
-		.migratetype = MIGRATE_MOVABLE,
-	};
 	struct page *page = NULL;
 
-	walk->ret = try_to_compact_pages(GFP_HIGHUSER_MOVABLE, -1, ALLOC_WMARK_MIN, &ac,
-					 COMPACT_PRIO_SYNC_FULL, &page);
+	walk->ret = compact(-1, COMPACT_PRIO_SYNC_FULL, &page);
 }
 
 /*

@@ -10,4 +10,5 @@ ccflags-y += \
 	$(call mhp-has,linux/memory.h,MEM_FINISH_OFFLINE,MHP_HAS_FINISH_OFFLINE) \
 	$(call mhp-has,linux/page-isolation.h,enum pb_isolate_mode,MHP_HAS_ISOLATE_MODE) \
 	$(call mhp-has,linux/shmem_fs.h,shmem_kernel_file_setup.*vma_flags_t,MHP_HAS_VMA_FLAGS) \
+	$(call mhp-has,linux/compaction.h,struct capture_control .capc,MHP_HAS_CAPTURE_CONTROL) \
 	$(call mhp-has,kunit/test.h,generate_params..struct kunit,MHP_HAS_GENERATOR_TEST)

@@ -211,6 +211,13 @@ static int check_coverage(struct mhp_request *req)
 
 #if defined(MHP_SUBSECTION) && IS_ENABLED(CONFIG_KUNIT)
 
+static int offline(const struct mhp_request *req)
+{
+	struct range range = { .start = req->start, .end = req->start + req->size - 1 };
+
+	return offline_memory_ranges(&range, 1, true);
+}
+
 static int change_range(struct mhp_request *req, bool online, enum mmop type)
 {
 	struct coverage cover;
@@ -224,7 +231,7 @@ static int change_range(struct mhp_request *req, bool online, enum mmop type)
 				  online ? "online" : "offline");
 	if (!ret)
 		ret = online ? online_memory_range(req->start, req->size, type) :
-			       offline_memory_range(req->start, req->size);
+			       offline(req);
 	unlock_device_hotplug();
 	return ret;
 }
@@ -239,7 +246,7 @@ static int apply_online_type(struct mhp_request *req)
 		return ret;
 	ret = read_coverage(req, &cover);
 	if (!ret && cover.online)
-		ret = offline_memory_range(req->start, req->size);
+		ret = offline(req);
 	if (!ret && req->online_type != MMOP_OFFLINE)
 		ret = online_memory_range(req->start, req->size, req->online_type);
 	unlock_device_hotplug();

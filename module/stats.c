@@ -23,6 +23,7 @@
 struct op {
 	const char *name;
 	const char *symbol;
+	const char *older;	/* what it was called before, if not the same */
 	bool in_pages;		/* the range is in pages, not bytes */
 	bool watched;
 	u64 ok;
@@ -36,10 +37,10 @@ struct op {
 static DEFINE_RAW_SPINLOCK(mhp_stats_lock);
 
 static struct op ops[] = {
-	{ "add", "add_memory_resource", false },
-	{ "remove", "try_remove_memory", false },
-	{ "online", "online_pages", true },
-	{ "offline", "offline_pages", true },
+	{ "add", "__add_memory_resource", "add_memory_resource" },
+	{ "remove", "try_remove_memory" },
+	{ "online", "online_pages", .in_pages = true },
+	{ "offline", "offline_pages", .in_pages = true },
 };
 
 #if defined(CONFIG_KRETPROBES) && defined(CONFIG_HAVE_REGS_AND_STACK_ACCESS_API)
@@ -56,7 +57,7 @@ static struct op *op_of(struct kretprobe_instance *ri)
 	return &ops[get_kretprobe(ri) - probes];
 }
 
-/* add_memory_resource(nid, res, flags) or f(start, size or nr_pages, ...) */
+/* add_memory_resource(nid, res, ...) or f(start, size or nr_pages, ...) */
 static int call_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
 {
 	struct call *call = (struct call *)ri->data;
@@ -97,6 +98,19 @@ static int call_return(struct kretprobe_instance *ri, struct pt_regs *regs)
 	return 0;
 }
 
+static int watch(struct kretprobe *probe, const char *symbol)
+{
+	*probe = (struct kretprobe) {
+		.kp.symbol_name = symbol,
+		.handler = call_return,
+		.entry_handler = call_entry,
+		.data_size = sizeof(struct call),
+		/* They run under locks, one at a time, or wait for these. */
+		.maxactive = 64,
+	};
+	return register_kretprobe(probe);
+}
+
 /**
  * mhp_stats_init() - begin to count
  *
@@ -109,13 +123,9 @@ void mhp_stats_init(void)
 	int i, ret;
 
 	for (i = 0; i < ARRAY_SIZE(ops); i++) {
-		probes[i].kp.symbol_name = ops[i].symbol;
-		probes[i].handler = call_return;
-		probes[i].entry_handler = call_entry;
-		probes[i].data_size = sizeof(struct call);
-		/* They run under locks, one at a time, or wait for these. */
-		probes[i].maxactive = 64;
-		ret = register_kretprobe(&probes[i]);
+		ret = watch(&probes[i], ops[i].symbol);
+		if (ret && ops[i].older)
+			ret = watch(&probes[i], ops[i].older);
 		ops[i].watched = !ret;
 		if (ret)
 			pr_info("no stats for %s: cannot watch %s(): %d\n",

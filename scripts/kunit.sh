@@ -4,9 +4,9 @@
 # kunit.sh build|run [ARGUMENT...]: the KUnit suites by the kernel's own kunit.py, in a
 # tree with the series. ARGUMENTs go to kunit.py, such as names of cases.
 # kunit.sh install KDIR: put the suites into a kernel tree that has the series.
-# kunit.sh mutants [NAME...]: break the series on purpose, one kunit/mutants/*.patch
-# after the other, and show that the suite it is named after notices; or, for drivers,
-# the guest test. The first line of such a file says what it breaks, and the second of
+# kunit.sh mutants [NAME...]: break the series on purpose, one patch of kunit/mutants/
+# after the other, and of its folder for this base, and show that the suite it is named
+# after notices; or, for drivers, the guest test. The first line of such a file says what it breaks, and the second of
 # which patch: "Patch: SUBJECT".
 # kunit.sh coverage: which lines and branches of the series the suites execute.
 
@@ -49,6 +49,18 @@ update_source() {
 		git -C "$src" checkout -q --detach "$head"
 	fi
 	install_suites "$src"
+}
+
+# kunit.py of 7.3 asks QEMU for KVM, where there is a /dev/kvm. Guests may not boot with it.
+without_kvm() {
+	local bin=$build/kunit-bin
+	mkdir -p "$bin"
+	cat >"$bin/qemu-system-x86_64" <<-EOF
+		#!/bin/bash
+		exec $(command -v qemu-system-x86_64) "\${@/#kvm/tcg}"
+	EOF
+	chmod +x "$bin/qemu-system-x86_64"
+	PATH=$bin:$PATH
 }
 
 kunit_py() {
@@ -126,7 +138,7 @@ mutants() {
 	local -A total=() caught=() suites=()
 	subjects=$(git -C "$tree" log --reverse --format=%s base..series)
 	mapfile -t series <<<"$subjects"
-	for patch in "$top"/kunit/mutants/*.patch; do
+	for patch in "$top"/kunit/mutants/{,"${BASE%-*}"/}*.patch; do
 		name=$(basename "$patch" .patch)
 		[ $# -eq 0 ] || [[ " $* " == *" $name "* ]] || continue
 		subject=$(mutant_subject "$patch")
@@ -218,6 +230,7 @@ esac
 
 verb=$1
 shift
+[ "$verb" = build ] || [ "$("$top/scripts/guest.py" accel)" = kvm ] || without_kvm
 lock "$bdir/.kunit.lock"
 update_source
 with_hits step 1 1 "KUnit suites: build with $JOBS jobs, some minutes the first time" \

@@ -538,8 +538,11 @@ static int hugetlb(void)
 	/* Unless there are fewer */
 	mem = map(nr * HUGE, MAP_HUGETLB);
 	if (mem) {
-		memset(mem, 0xa5, nr * HUGE);
-		doze(0.1 * rnd(10));
+		/* From 7.3 on, pages that are about to go offline are not to be had. */
+		if (!madvise(mem, nr * HUGE, MADV_POPULATE_WRITE)) {
+			memset(mem, 0xa5, nr * HUGE);
+			doze(0.1 * rnd(10));
+		}
 		munmap(mem, nr * HUGE);
 	}
 	put(HUGETLB "2048kB/nr_hugepages", "0");

@@ -567,7 +567,8 @@ def debugfs_load_unload(t):
         before = snapshot(g)
         g.sh('for i in $(seq 100); do insmod /mnt/share/mhp_debug.ko && '
              f'cat {MHP}/blocks >/dev/null && rmmod mhp_debug || exit 1; done', timeout=200)
-        expect_same('after 100 rounds', snapshot(g), before)
+        # The text of a module may split the pages that map it, for good.
+        expect_same('after 100 rounds', snapshot(g), before, ignore=('^DirectMap',))
         expect('debugfs', g.sh(f'ls -d {MHP} 2>/dev/null || echo none').strip(), 'none')
 
 

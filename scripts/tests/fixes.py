@@ -75,7 +75,7 @@ def direct_map(g):
 
 @case(needs='fixes')
 def fixed_firmware_memmap(t):
-    """Fix 1: an entry of /sys/firmware/memmap that sysfs refuses is not found again, freed."""
+    """An entry of /sys/firmware/memmap that sysfs refuses is not found again, freed."""
     for flavour, buggy in kernels(t):
         # What is freed is poisoned.
         with trapped(t, flavour, 'slub_debug=P') as (g, trap):
@@ -104,7 +104,7 @@ def fixed_firmware_memmap(t):
 
 @case(needs='fixes')
 def fixed_half_added_memory(t):
-    """Fixes 2 3: an add whose second section fails leaves nothing behind, and can be tried again."""
+    """An add whose second section fails leaves nothing behind, and can be tried again."""
     for flavour, buggy in kernels(t):
         with trapped(t, flavour) as (g, trap):
             before, mapped = snapshot(g), direct_map(g)
@@ -125,7 +125,7 @@ def fixed_half_added_memory(t):
 
 @case(needs='fixes')
 def fixed_page_table_shortage(t):
-    """Fix 3: an add that gets no page table for the direct map is ENOMEM, not an oops."""
+    """An add that gets no page table for the direct map is ENOMEM, not an oops."""
     # Two tables are needed at least.
     start, size = FAR + GIB - SECTION, 2 * SECTION
     for flavour, buggy in kernels(t):
@@ -148,7 +148,7 @@ def fixed_page_table_shortage(t):
 
 @case(needs='fixes')
 def fixed_page_tables_left(t):
-    """Fix 4: memory that is removed leaves no page tables, if some pages are not present, too."""
+    """Memory that is removed leaves no page tables, if some pages are not present, too."""
     for flavour, buggy in kernels(t):
         with trapped(t, flavour) as (g, trap):
             def add():
@@ -176,7 +176,7 @@ def fixed_page_tables_left(t):
 
 @case(needs='fixes')
 def fixed_torn_zone_span(t):
-    """Fix 6: who allocates and frees pages never sees a zone with half of its new span."""
+    """Who allocates and frees pages never sees a zone with half of its new span."""
     for flavour, buggy in kernels(t):
         with trapped(t, flavour, smp=2) as (g, trap):
             for n in range(2):
@@ -189,7 +189,8 @@ def fixed_torn_zone_span(t):
             online = f"taskset 1 sh -c 'echo online_movable >{MEMORY}/memory{BLOCK}/state'"
             if buggy:
                 dies(g, 'online', lambda: g.sh(online),
-                     r'page 0x\w+ outside node 0 zone Movable.*kernel BUG at \S*mm/page_alloc.c')
+                     r'page 0x\w+ outside node 0 zone Movable.*(kernel BUG at \S*mm/page_alloc.c|'
+                     'Oops)')
                 continue
             g.sh(online)
             expect('stores', trap.counts()[0], 2)
@@ -222,13 +223,23 @@ def fixed_valid_zones(t):
 
 @case(needs='fixes')
 def fixed_table_without_lock(t):
-    """Fix 7: memory of an ACPI table that is loaded at run time is added with the hotplug lock."""
+    """Memory of an ACPI table that is loaded at run time is added with the hotplug lock."""
+    add = '__add_memory_resource' if version(t.base) >= (7, 3) else 'add_memory_resource'
     for flavour, buggy in kernels(t):
         fw = Firmware(t)
         with trapped(t, flavour, guest=lambda **kwargs: fw.guest(t, **kwargs),
                      maxmem=None) as (g, trap):
-            trap.do('owned add_memory_resource device_hotplug_lock')
+            trap.do(f'owned {add} device_hotplug_lock')
             fw.load('mem', system_bus(memory('MHP0', 7, (HIDDEN, SECTION))))
             g.wait_for('the add', lambda: trap.counts()[0])
             expect(f'{flavour}: adds, and those with the lock', trap.counts(),
                    (1, 0 if buggy else 1))
+
+
+@case(needs='fixes', since='7.3')
+def fixed_failure_off_lru(t):
+    """A page that is on no LRU list when it fails keeps the reference of madvise()."""
+    for flavour, buggy in kernels(t):
+        with trapped(t, flavour) as (g, trap):
+            trap.do('failure')
+            expect(f'{flavour}: references', trap.counts()[0], 1 if buggy else 2)

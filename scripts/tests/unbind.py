@@ -6,7 +6,7 @@ import contextlib
 import re
 
 from lib import (BUILTIN_INDEX, MEMORY, MIB, SECTION, Failure, World, builtin_index, case, expect,
-                 expect_between, expect_same, fail, h, helper, snapshot)
+                 expect_between, expect_same, fail, h, helper, snapshot, version)
 from bounded import HWPOISON, PATIENCE, others_go_on, seconds
 from devices import DAX_SIZE, bind_kmem, offline_full, unbind
 from failure import log_of, range_of
@@ -43,6 +43,10 @@ def device_guest(t, device, flavour=None, **kwargs):
 def bind_again(g):
     """Bind kmem after it was unbound, and the memory was removed."""
     expect('bind', g.write(f'{KMEM}/bind', 'dax0.0', timeout=120), None)
+
+
+# What the driver says, up to 7.2 and from 7.3 on
+STUCK = 'cannot be hotremoved|stuck online until reboot'
 
 
 def by_process(g):
@@ -128,7 +132,7 @@ def full_as_on_stock(t, run, *args):
     """Compare runs with that of the stock kernel; args: (for stock, for ours)."""
     stock = run(t, 'stock', *args[:1])
     lines = [line for _, out in stock for line in out]
-    for pattern in ('log: removing memory fails, .* is onlined', 'cannot be hotremoved'):
+    for pattern in ('log: removing memory fails, .* is onlined', STUCK):
         if not any(re.search(pattern, line) for line in lines):
             fail('the run on stock', f'a line with {pattern}', '\n'.join(lines))
     problems = compare(t, run.__name__, run(t, t.flavour, *args[1:]), stock, ignore=NEW)
@@ -222,7 +226,7 @@ class SharedRun:
 def failed(lines):
     """The log tells that the tail is in the way, and why."""
     lines = [line for line in lines if re.search('memory|kmem', line)]
-    for what in (f'{range_of(*TAIL)}.*-16', 'cannot be hotremoved'):
+    for what in (f'{range_of(*TAIL)}.*-16', STUCK):
         if not any(re.search(what, line) for line in lines):
             fail('the log', what, '\n'.join(lines))
 
@@ -313,10 +317,11 @@ def unbind_shared_beside_full(t):
             run.check('left behind')
             expect_same('left behind', snapshot(g), before)
             run.usable(*SHARED)
-        expect('lines of the log', len(lines), 2)
+        # The driver of 7.3 tells of each range, and then of all.
+        expect('lines of the log', len(lines), 3 if version(t.base) >= (7, 3) else 2)
         first = range_of(MIDDLE[0], SECTION)
         for line, what in zip(lines, (f'removing memory fails, because memory .{first}. is onlined',
-                                      'cannot be hotremoved')):
+                                      STUCK)):
             if not re.search(what, line):
                 fail('the log', what, line)
 
@@ -345,3 +350,19 @@ def unbind_shared_poisoned(t):
         failed(lines)
         run.usable(*TAIL)
         run.usable(*HEAD)
+
+
+@case(since='7.3')
+def unplug_ends_by_signal(t):
+    """I7 I11 R6: who writes "unplugged" is not given up on, and can be stopped by a signal."""
+    state = '/sys/bus/dax/devices/dax0.0/state'
+    with device_guest(t, SHARED) as g:
+        SharedRun(g, 'online_kernel', 'Normal')
+        before = snapshot(g)
+        with ring(g, *TAIL):
+            # Longer than who gets no signals is patient
+            with seconds(g, 'unplugged', PATIENCE + 4, PATIENCE + 9):
+                g.sh(f"timeout -s INT {PATIENCE + 5} sh -c 'echo unplugged >{state}' || true",
+                     timeout=60)
+            expect_same('left behind', snapshot(g), before)
+        expect('unplugged, pinned no more', g.write(state, 'unplugged', timeout=60), None)

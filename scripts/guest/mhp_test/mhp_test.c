@@ -996,35 +996,38 @@ static int do_corrupt(struct mhp_test_cmd *cmd)
 
 struct kwrite {
 	struct work_struct work;
-	const struct mhp_test_cmd *cmd;
+	struct file *file;
+	const char *text;
 	int ret;
 };
 
 static void kwrite_work(struct work_struct *work)
 {
 	struct kwrite *kw = container_of(work, struct kwrite, work);
-	const char *text = kw->cmd->words[2];
-	struct file *file;
-	ssize_t written;
+	ssize_t written = kernel_write(kw->file, kw->text, strlen(kw->text), NULL);
 
-	file = filp_open(kw->cmd->words[1], O_WRONLY, 0);
-	if (IS_ERR(file)) {
-		kw->ret = PTR_ERR(file);
-		return;
-	}
-	written = kernel_write(file, text, strlen(text), NULL);
 	kw->ret = min_t(ssize_t, written, 0);
-	filp_close(file, NULL);
 }
 
 static int do_kwrite(struct mhp_test_cmd *cmd)
 {
-	struct kwrite kw = { .cmd = cmd };
+	struct workqueue_struct *wq = alloc_workqueue("mhp_kwrite", WQ_UNBOUND, 1);
+	struct kwrite kw = { .text = cmd->words[2] };
 
-	INIT_WORK_ONSTACK(&kw.work, kwrite_work);
-	queue_work(system_unbound_wq, &kw.work);
-	flush_work(&kw.work);
-	destroy_work_on_stack(&kw.work);
+	if (!wq)
+		return -ENOMEM;
+	/* Kernel threads need not see the files of user space. */
+	kw.file = filp_open(cmd->words[1], O_WRONLY, 0);
+	if (IS_ERR(kw.file)) {
+		kw.ret = PTR_ERR(kw.file);
+	} else {
+		INIT_WORK_ONSTACK(&kw.work, kwrite_work);
+		queue_work(wq, &kw.work);
+		flush_work(&kw.work);
+		destroy_work_on_stack(&kw.work);
+		filp_close(kw.file, NULL);
+	}
+	destroy_workqueue(wq);
 	return kw.ret;
 }
 

@@ -10,6 +10,9 @@
  *   remove START SIZE        remove_memory()
  *   unmap START              map a page of the direct map as not present, as
  *                            DEBUG_PAGEALLOC does with a page that is free
+ *   failure                  handle a failure of a page in use that is on no LRU list,
+ *                            with a reference: calls=N references after that, of 2;
+ *                            then the page is unpoisoned and freed
  *
  * One trap is set at a time; to set one removes what was set before, and its counts:
  *
@@ -186,6 +189,21 @@ static int unmap(u64 start)
 	return invalid(pfn_to_page(PHYS_PFN(start)));
 }
 
+static int failure(void)
+{
+	struct page *page = alloc_page(GFP_HIGHUSER_MOVABLE);
+	unsigned long pfn;
+
+	if (!page)
+		return -ENOMEM;
+	pfn = page_to_pfn(page);
+	get_page(page);
+	memory_failure(pfn, MF_COUNT_INCREASED | MF_SW_SIMULATED);
+	atomic_set(&calls, page_count(page));
+	put_page(page);
+	return unpoison_memory(pfn);
+}
+
 static int set_trap(const char *val)
 {
 	char name[64];
@@ -219,6 +237,8 @@ static int cmd_set(const char *val, const struct kernel_param *kp)
 		return remove_memory(start, size);
 	if (sscanf(val, "unmap %lli", &start) == 1)
 		return unmap(start);
+	if (sysfs_streq(val, "failure"))
+		return failure();
 	return set_trap(val);
 }
 

@@ -901,6 +901,18 @@ static ssize_t run_reset_isolation(struct walk *walk)
 }
 #endif
 
+#if defined(MHP_HAS_BPF_KMEM_CACHE) && defined(CONFIG_BPF_SYSCALL) && !defined(MODULE)
+struct kmem_cache *bpf_get_kmem_cache(u64 addr);
+
+/* As a BPF program, with any address */
+static ssize_t run_kmem_cache(struct walk *walk)
+{
+	return bpf_get_kmem_cache((unsigned long)pfn_to_kaddr(walk->start)) ? -EFAULT : 0;
+}
+#else
+#define run_kmem_cache	run_rcu
+#endif
+
 static ssize_t run_kmemleak(struct walk *walk)
 {
 	return write_user(walk, walk->debugfs, "kmemleak", "scan");
@@ -1071,6 +1083,9 @@ static const struct walker walkers[] = {
 	{ "contig_pages", MISSING(CONTIG_ALLOC), run_contig_pages, check_contig_pages,
 	  .where = IRQS_ON },
 	{ "reset_isolation", MISSING(COMPACTION), run_reset_isolation, check_file },
+#ifdef MHP_HAS_BPF_KMEM_CACHE
+	{ "bpf_get_kmem_cache", MISSING(BPF_SYSCALL), run_kmem_cache, check_own },
+#endif
 #endif
 	{ "kmemleak", MISSING(DEBUG_KMEMLEAK), run_kmemleak, check_file, .locks = true },
 };

@@ -220,9 +220,12 @@ src() {
 }
 
 fragments() {
+	local f
 	echo "$top/Kconfig.fragment"
 	echo "$top/Kconfig.$ARCH"
-	[ ! -f "$top/Kconfig.$BASE" ] || echo "$top/Kconfig.$BASE"
+	for f in "$top/Kconfig.$BASE" "$top/Kconfig.$BASE-$ARCH"; do
+		[ ! -f "$f" ] || echo "$f"
+	done
 	! grep -q ARCH_MHP_SUBSECTION_ENABLE "$(src)/arch/${ARCH%_64}/Kconfig" ||
 		echo "$top/Kconfig.series"
 	[ "$FLAVOUR" != debug ] || echo "$top/Kconfig.debug"

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """DIMMs of odd sizes at odd places, plugged at boot and at run time."""
 
-from lib import GIB, GRANULE, MEMORY, MIB, World, case, expect, expect_between
+from lib import FOUR_K, GIB, GRANULE, MEMORY, MIB, World, case, expect, expect_between
 
-FOUR_K = ('x86_64', 'arm64-4k')
 
 
 def boot_dimms(*sizes):

@@ -45,6 +45,7 @@ class Skipped(Exception):
 
 # Kernels that cases may be for, other than x86-64's: folders below build/BASE.
 ARCHS = ('x86_64', 'arm64-4k', 'arm64-64k')
+FOUR_K = ARCHS[:2]
 # How far a series must have come for a case: the kernel need only boot; it has the
 # fixes; walkers may walk; it takes granules, and so do its drivers; they host their memmap;
 # the companion module shows all that.

@@ -4,8 +4,8 @@ boot memory, with other nodes, with ZONE_DEVICE."""
 
 import re
 
-from lib import (EXTENTS, GRANULE, MEMORY, MIB, NODES, SECTION, World, case, expect, expect_between,
-                 expect_lines, fail, h, merge, parse_extents, show)
+from lib import (EXTENTS, FOUR_K, GIB, GRANULE, MEMORY, MIB, NODES, SECTION, World, case, expect,
+                 expect_between, expect_lines, fail, h, merge, parse_extents, show)
 
 HIDDEN = 0x40000000             # RAM above mem=1G, free for adding
 BLOCK = HIDDEN // SECTION
@@ -142,16 +142,18 @@ def expect_both(g, *commands):
         expect(command, error, None)
 
 
-@case(quick=True)
+@case(quick=True, archs=FOUR_K)
 def boot_memory_ends_in_block(t):
     """I4: memory that begins where boot memory ends, inside a block, leaves that alone."""
     with t.guest(mem='2G', cmdline='mem=1088M') as g:
-        # Nearer to the end of boot memory, the kernel reserves a "RAM buffer".
-        start = HIDDEN + 64 * MIB
+        # arm64 has its first memory at 1 GiB.
+        low = HIDDEN if t.arch == 'x86_64' else HIDDEN + GIB
+        # Nearer to the end of boot memory, x86 reserves a "RAM buffer".
+        block, start = low // SECTION, low + 64 * MIB
         w = World(g)
-        boot = [e for e in w.base['extents'] if e.block == BLOCK]
+        boot = [e for e in w.base['extents'] if e.block == block]
         expect('boot memory of the block', [(e.start, e.end, e.online, e.memmap) for e in boot],
-               [(HIDDEN, start, True, 'boot')])
+               [(low, start, True, 'boot')])
         g.auto_online('online_movable')
         for size in (GRANULE, 64 * MIB, 130 * MIB):
             ram = (start, size, 0, 'Movable')
@@ -160,7 +162,7 @@ def boot_memory_ends_in_block(t):
             at = start + size - GRANULE
             expect_both(g, f'take {h(at)} {h(GRANULE)}', f'give {h(at)} {h(GRANULE)}')
             # Boot memory of a block that it does not fill stays.
-            expect('the shared block cannot go offline', g.state(BLOCK, 'offline'), 'EINVAL')
+            expect('the shared block cannot go offline', g.state(block, 'offline'), 'EINVAL')
             w.check([ram], 'after a failed offline')
             g.mod_ok(f'offremove {h(start)} {h(size)}')
             w.check([], f'{size // MIB} MiB removed')

@@ -49,6 +49,8 @@
 #include <linux/vmstat.h>
 #include <asm/msr.h>
 
+#include "compat.h"
+
 /* Calls per measurement of something that takes some ten instructions */
 #define NR_CALLS	1000
 #define MAX_RANGES	256
@@ -316,7 +318,7 @@ static int measure_compaction(unsigned int nr)
 	pgoff_t i;
 	int ret = 0;
 
-	file = shmem_file_setup("mhp_measure", (loff_t)nr << (PAGE_SHIFT + 1), VM_NORESERVE);
+	file = mhp_file_setup("mhp_measure", (loff_t)nr << (PAGE_SHIFT + 1));
 	if (IS_ERR(file))
 		return PTR_ERR(file);
 

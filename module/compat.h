@@ -9,7 +9,7 @@
 #include <linux/gfp.h>
 #include <linux/memory.h>
 #include <linux/memremap.h>
-#include <linux/mm_types.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/page-isolation.h>
 #include <linux/page_ref.h>

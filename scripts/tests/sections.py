@@ -108,7 +108,12 @@ def garbage_memmap_beside_online(t):
             expect('pages summed', int(before['summed']), total // 4096)
 
             for order in range(11):
-                got = g.mod_values(f'churn 0 {h(2 * total)} {order} {h(low)} {h(span)}')
+                churn = f'churn 0 {h(2 * total)} {order} {h(low)} {h(span)}'
+                got = g.mod_values(churn)
+                if order == 9 and got['inside'] == '0':
+                    # What others have read may be in each of the few that there are.
+                    g.sh('echo 3 >/proc/sys/vm/drop_caches; echo 1 >/proc/sys/vm/compact_memory')
+                    got = g.mod_values(churn)
                 expect(f'bad pages of order {order}', int(got['bad']), 0)
                 if order < 10:
                     expect_between(f'order-{order} pages from the extents', int(got['inside']),

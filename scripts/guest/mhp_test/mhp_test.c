@@ -17,7 +17,7 @@
  *                                 add_memory_driver_managed() as
  *                                 "System RAM (NAME)"
  *   remove START SIZE             remove_memory()
- *   offremove START SIZE          offline_and_remove_memory()
+ *   offremove START SIZE          offline_and_remove_memory() from a kernel thread
  *   granule                       mhp_granule_bytes(): granule=0x...
  *   group NID MAX_PAGES           memory_group_register_static(): group=ID
  *   group_dynamic NID UNIT_PAGES  memory_group_register_dynamic(): group=ID
@@ -223,9 +223,46 @@ static int do_remove(struct mhp_test_cmd *cmd)
 	return remove_memory(cmd->args[1], cmd->args[2]);
 }
 
+struct job {
+	struct work_struct work;
+	int (*func)(void *arg);
+	void *arg;
+	int ret;
+};
+
+static void run_job(struct work_struct *work)
+{
+	struct job *job = container_of(work, struct job, work);
+
+	job->ret = job->func(job->arg);
+}
+
+/* What virtio-mem and ACPI do is done where no signal arrives. */
+static int in_kernel_thread(int (*func)(void *arg), void *arg)
+{
+	struct workqueue_struct *wq = alloc_workqueue("mhp_test", WQ_UNBOUND, 1);
+	struct job job = { .func = func, .arg = arg };
+
+	if (!wq)
+		return -ENOMEM;
+	INIT_WORK_ONSTACK(&job.work, run_job);
+	queue_work(wq, &job.work);
+	flush_work(&job.work);
+	destroy_work_on_stack(&job.work);
+	destroy_workqueue(wq);
+	return job.ret;
+}
+
+static int offremove(void *arg)
+{
+	struct mhp_test_cmd *cmd = arg;
+
+	return offline_and_remove_memory(cmd->args[1], cmd->args[2]);
+}
+
 static int do_offremove(struct mhp_test_cmd *cmd)
 {
-	return offline_and_remove_memory(cmd->args[1], cmd->args[2]);
+	return in_kernel_thread(offremove, cmd);
 }
 
 static int do_granule(struct mhp_test_cmd *cmd)
@@ -995,40 +1032,30 @@ static int do_corrupt(struct mhp_test_cmd *cmd)
 }
 
 struct kwrite {
-	struct work_struct work;
 	struct file *file;
 	const char *text;
-	int ret;
 };
 
-static void kwrite_work(struct work_struct *work)
+static int kwrite(void *arg)
 {
-	struct kwrite *kw = container_of(work, struct kwrite, work);
+	struct kwrite *kw = arg;
 	ssize_t written = kernel_write(kw->file, kw->text, strlen(kw->text), NULL);
 
-	kw->ret = min_t(ssize_t, written, 0);
+	return min_t(ssize_t, written, 0);
 }
 
 static int do_kwrite(struct mhp_test_cmd *cmd)
 {
-	struct workqueue_struct *wq = alloc_workqueue("mhp_kwrite", WQ_UNBOUND, 1);
 	struct kwrite kw = { .text = cmd->words[2] };
+	int ret;
 
-	if (!wq)
-		return -ENOMEM;
 	/* Kernel threads need not see the files of user space. */
 	kw.file = filp_open(cmd->words[1], O_WRONLY, 0);
-	if (IS_ERR(kw.file)) {
-		kw.ret = PTR_ERR(kw.file);
-	} else {
-		INIT_WORK_ONSTACK(&kw.work, kwrite_work);
-		queue_work(wq, &kw.work);
-		flush_work(&kw.work);
-		destroy_work_on_stack(&kw.work);
-		filp_close(kw.file, NULL);
-	}
-	destroy_workqueue(wq);
-	return kw.ret;
+	if (IS_ERR(kw.file))
+		return PTR_ERR(kw.file);
+	ret = in_kernel_thread(kwrite, &kw);
+	filp_close(kw.file, NULL);
+	return ret;
 }
 
 /*

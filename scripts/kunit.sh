@@ -6,8 +6,8 @@
 # kunit.sh install KDIR: put the suites into a kernel tree that has the series.
 # kunit.sh mutants [NAME...]: break the series on purpose, one patch of kunit/mutants/
 # after the other, and of its folder for this base, and show that the suite it is named
-# after notices; or, for drivers, the guest test. The first line of such a file says what it breaks, and the second of
-# which patch: "Patch: SUBJECT".
+# after notices; or, for drivers, the guest test. The first line of such a file says
+# what it breaks, and the second of which patch: "Patch: SUBJECT".
 # kunit.sh coverage: which lines and branches of the series the suites execute.
 
 # shellcheck source-path=SCRIPTDIR source=lib.sh

@@ -1160,7 +1160,7 @@ static struct vfsmount *mount_fs(struct kunit *test, const char *name)
 	return mnt;
 }
 
-static const struct walker nobody = { "nobody" };
+static const struct walker nobody __maybe_unused = { "nobody" };
 
 static void must_online(struct kunit *test, u64 start, u64 size)
 {

@@ -363,6 +363,8 @@ static void mhp_memmap_inaccessible(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, memchr_inv(pfn_to_page(PHYS_PFN(start)), PATTERN, PAGE_SIZE));
 	KUNIT_ASSERT_EQ(test, mhp_online(start, SZ_4M, MMOP_ONLINE_MOVABLE), 0);
 	mhp_expect_online(test, start, SZ_4M, 0, ZONE_MOVABLE);
+	KUNIT_ASSERT_EQ(test, mhp_offline(start, SZ_4M), 0);
+	mhp_must_remove(test, start, SZ_4M);
 }
 #endif
 

@@ -12,4 +12,5 @@ ccflags-y += \
 	$(call mhp-has,linux/shmem_fs.h,shmem_kernel_file_setup.*vma_flags_t,MHP_HAS_VMA_FLAGS) \
 	$(call mhp-has,linux/compaction.h,struct capture_control .capc,MHP_HAS_CAPTURE_CONTROL) \
 	$(call mhp-has,../mm/slab_common.c,kfunc .* .bpf_get_kmem_cache,MHP_HAS_BPF_KMEM_CACHE) \
+	$(call mhp-has,../fs/proc/page.c,KPAGE_FLAGS,MHP_HAS_NO_NOPAGE) \
 	$(call mhp-has,kunit/test.h,generate_params..struct kunit,MHP_HAS_GENERATOR_TEST)

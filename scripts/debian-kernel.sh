@@ -16,7 +16,7 @@ out=$build/debian-$BASE
 # shellcheck disable=SC2016 # $1 is the hook's
 build_module() {
 	local mirror work=$out/new
-	mirror=$(debian_mirror)
+	mirror=$(debian_mirror) || die "apt knows no mirror of Debian"
 	rm -rf "$work"
 	mkdir -p "$work/mhp_debug-1.0"
 	cp "$top"/module/{Kbuild,Makefile,dkms.conf,*.[ch],compat.mk} "$work/mhp_debug-1.0/"

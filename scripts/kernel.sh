@@ -29,7 +29,7 @@ esac
 download() {
 	local apt=$PWD/apt mirror suite
 	! apt-get download "$1" || return 0
-	mirror=$(debian_mirror)
+	mirror=$(debian_mirror) || return
 	private_apt "$apt" "Dir::Etc::SourceList \"$apt/sources.list\"" \
 		'Dir::Etc::SourceParts "/dev/null"'
 	for suite in trixie trixie-backports; do

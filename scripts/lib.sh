@@ -60,10 +60,9 @@ private_apt() {
 
 # Where the system gets Debian's packages from
 debian_mirror() {
-	local mirror
 	# shellcheck disable=SC2016 # apt fills it in
-	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Label: Debian' | head -n 1)
-	echo "${mirror:-http://deb.debian.org/debian}"
+	apt-get indextargets --format '$(REPO_URI)' 'Label: Debian' |
+		awk 'NR == 1 { print } END { exit !NR }'
 }
 
 say() { printf '%s\n' "$*"; }

@@ -177,6 +177,8 @@ def fixed_page_tables_left(t):
 @case(needs='fixes')
 def fixed_torn_zone_span(t):
     """Who allocates and frees pages never sees a zone with half of its new span."""
+    # 7.3 does not live to the end of its message.
+    death = 'Oops' if version(t.base) >= (7, 3) else r'kernel BUG at \S*mm/page_alloc.c'
     for flavour, buggy in kernels(t):
         with trapped(t, flavour, smp=2) as (g, trap):
             for n in range(2):
@@ -189,8 +191,7 @@ def fixed_torn_zone_span(t):
             online = f"taskset 1 sh -c 'echo online_movable >{MEMORY}/memory{BLOCK}/state'"
             if buggy:
                 dies(g, 'online', lambda: g.sh(online),
-                     r'page 0x\w+ outside node 0 zone Movable.*(kernel BUG at \S*mm/page_alloc.c|'
-                     'Oops)')
+                     r'page 0x\w+ outside node 0 zone Movable.*' + death)
                 continue
             g.sh(online)
             expect('stores', trap.counts()[0], 2)

@@ -86,7 +86,8 @@ def kunit_as_module(t):
         # what only the debug flavour has.
         walks = t.flavour == 'debug' or version(t.base) >= (7, 3)
         count(t, parse(t, text), (*SUITES, 'mhp_walk') if walks else SUITES,
-              len(re.findall(r'# SKIP CONFIG_(?:PAGE_OWNER|DEBUG_KMEMLEAK) is not set', text)))
+              walks and len(re.findall(r'# SKIP CONFIG_(?:PAGE_OWNER|DEBUG_KMEMLEAK) is not set',
+                                       text)))
         w.check(rams, 'after', spans=False)
         only_alloc_stacks(g, 'kunit_try_catch')
         expect('blocks', g.sh(f'ls -d {MEMORY}/memory{HIDDEN // (128 * MIB)} 2>/dev/null || '

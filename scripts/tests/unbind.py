@@ -45,8 +45,9 @@ def bind_again(g):
     expect('bind', g.write(f'{KMEM}/bind', 'dax0.0', timeout=120), None)
 
 
-# What the driver says, up to 7.2 and from 7.3 on
-STUCK = 'cannot be hotremoved|stuck online until reboot'
+def stuck(base):
+    """What the driver says of memory that it leaves."""
+    return 'stuck online until reboot' if version(base) >= (7, 3) else 'cannot be hotremoved'
 
 
 def by_process(g):
@@ -132,7 +133,7 @@ def full_as_on_stock(t, run, *args):
     """Compare runs with that of the stock kernel; args: (for stock, for ours)."""
     stock = run(t, 'stock', *args[:1])
     lines = [line for _, out in stock for line in out]
-    for pattern in ('log: removing memory fails, .* is onlined', STUCK):
+    for pattern in ('log: removing memory fails, .* is onlined', stuck(t.base)):
         if not any(re.search(pattern, line) for line in lines):
             fail('the run on stock', f'a line with {pattern}', '\n'.join(lines))
     problems = compare(t, run.__name__, run(t, t.flavour, *args[1:]), stock, ignore=NEW)
@@ -223,10 +224,10 @@ class SharedRun:
         expect_between('pages of the range', int(got['inside']), 1000, size // 4096)
 
 
-def failed(lines):
+def failed(g, lines):
     """The log tells that the tail is in the way, and why."""
     lines = [line for line in lines if re.search('memory|kmem', line)]
-    for what in (f'{range_of(*TAIL)}.*-16', STUCK):
+    for what in (f'{range_of(*TAIL)}.*-16', stuck(g.test.base)):
         if not any(re.search(what, line) for line in lines):
             fail('the log', what, '\n'.join(lines))
 
@@ -244,7 +245,7 @@ def fails_with_ring(run, how):
         run.usable(*TAIL)
         run.usable(*HEAD)
         others_go_on(g, SPARE)
-    failed(lines)
+    failed(g, lines)
     # The ring is closed. No driver owns it any more.
     g.mod_ok(f'offremove {h(SHARED[0])} {h(SHARED[1])}')
     run.check('removed', device=False)
@@ -321,7 +322,7 @@ def unbind_shared_beside_full(t):
         expect('lines of the log', len(lines), 3 if version(t.base) >= (7, 3) else 2)
         first = range_of(MIDDLE[0], SECTION)
         for line, what in zip(lines, (f'removing memory fails, because memory .{first}. is onlined',
-                                      STUCK)):
+                                      stuck(t.base))):
             if not re.search(what, line):
                 fail('the log', what, line)
 
@@ -347,7 +348,7 @@ def unbind_shared_poisoned(t):
         with seconds(g, 'unbind', 0, 2 * PATIENCE):
             _, lines = log_of(g, lambda: unbind(g))
         expect_same('a part is poisoned, and another one stays', snapshot(g), before)
-        failed(lines)
+        failed(g, lines)
         run.usable(*TAIL)
         run.usable(*HEAD)
 

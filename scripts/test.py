@@ -52,7 +52,7 @@ def select(cases, args):
         chosen = [(c, a) for c, a in chosen if c in quick]
     elif not args.long:
         chosen = [(c, a) for c, a in chosen if not c.long]
-    return chosen
+    return sorted(chosen, key=lambda c: not c[0].first)
 
 
 def label(case, arch):

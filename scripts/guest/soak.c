@@ -695,6 +695,26 @@ static void begin(int i, unsigned long seed)
 		run(i, seed);
 }
 
+/* Where in the kernel a load is, and how many pages somebody has isolated. */
+static void show(int i)
+{
+	static const char *const files[] = { "/proc/%d/stat", "/proc/%d/stack", "/proc/vmstat" };
+	char text[256];
+	size_t n;
+	FILE *f;
+
+	for (n = 0; n < ARRAY_SIZE(files); n++) {
+		snprintf(text, sizeof(text), files[n], pids[i]);
+		f = fopen(text, "r");
+		while (f && fgets(text, sizeof(text), f)) {
+			if (n < 2 || !strncmp(text, "nr_", 3))
+				say("soak: %s %s", loads[i].name, text);
+		}
+		if (f)
+			fclose(f);
+	}
+}
+
 /* Who ended, and why; returns how many still run. */
 static int reap(int again, unsigned long seed)
 {
@@ -784,6 +804,7 @@ int main(int argc, char **argv)
 	for (i = 0; i < ARRAY_SIZE(loads); i++) {
 		if (pids[i] > 0) {
 			say("soak: died %s does not end\n", loads[i].name);
+			show(i);
 			kill(pids[i], SIGKILL);
 		}
 	}

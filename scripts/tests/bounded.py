@@ -204,7 +204,7 @@ RANGE = (HIDDEN + 64 * MIB, 70 * MIB)           # the end of a block and the beg
 BESIDE = (HIDDEN, 64 * MIB)
 
 
-@case(needs='debug')
+@case(first=True, needs='debug')
 def range_with_pinned_page(t):
     """I6 I11: by range, a page that does not move is EBUSY in time; signals change nothing."""
     with t.guest(mem='2G', cmdline='mem=1G', debugfs=True) as g:

@@ -33,7 +33,7 @@ def count(t, text, suites=SUITES, skipped=0):
     expect('skipped cases', counts.get('skipped', 0), skipped)
 
 
-@case(flavours=('patched',), needs='debug')
+@case(first=True, flavours=('patched',), needs='debug')
 def kunit_by_kunit_py(t):
     """The suites pass when built in, as kunit.py runs them."""
     done = subprocess.run([os.path.join(TOP, 'scripts', 'kunit.sh'), 'run'], text=True, check=False,
@@ -69,7 +69,7 @@ NODES = {'mem': '2304M', 'cmdline': 'mem=960M memory_hotplug.memmap_on_memory=1 
                   '-numa', 'node,nodeid=0,memdev=ram0', '-numa', 'node,nodeid=1,memdev=ram1']}
 
 
-@case(needs='debug')
+@case(first=True, needs='debug')
 def kunit_as_module(t):
     """The suites pass as a module, while DIMMs are plugged that they must leave alone."""
     with t.guest(share=[module(t.base, t.flavour, 'mhp_kunit')], **NODES) as g:

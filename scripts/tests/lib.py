@@ -50,7 +50,7 @@ FOUR_K = ARCHS[:2]
 # fixes; walkers may walk; it takes granules, and so do its drivers; they host their memmap;
 # the companion module shows all that.
 STEPS = ('boot', 'fixes', 'lifetime', 'granules', 'memmap', 'debug')
-Case = namedtuple('Case', 'name run doc quick long flavours archs needs since')
+Case = namedtuple('Case', 'name run doc quick long first flavours archs needs since')
 CASES = []
 
 
@@ -59,18 +59,19 @@ def version(base):
     return tuple(int(n) for n in base.split('-')[0].split('.'))
 
 
-def case(quick=False, long=False, flavours=('patched', 'debug'), archs=('x86_64',),
+def case(quick=False, long=False, first=False, flavours=('patched', 'debug'), archs=('x86_64',),
          needs='granules', since='6.12'):
     """Register a case: quick ones also run for every patch from the one on that
     gives what they need, of STEPS; long ones only on request, and all only on the
-    flavours and architectures given, and from a base on."""
+    flavours and architectures given, and from a base on. Those that take minutes start
+    first, so that they need not end alone."""
     def register(func):
         doc = (func.__doc__ or '').strip().splitlines()
         if not doc:
             raise ValueError(f'{func.__name__}: name the invariant it guards')
         if any(c.name == func.__name__ for c in CASES):
             raise ValueError(f'{func.__name__}: there is such a case already')
-        CASES.append(Case(func.__name__, func, doc[0], quick, long, flavours, archs,
+        CASES.append(Case(func.__name__, func, doc[0], quick, long, first, flavours, archs,
                           STEPS.index(needs), version(since)))
         return func
     return register

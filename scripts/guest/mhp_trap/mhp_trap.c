@@ -19,6 +19,8 @@
  *   fail FUNCTION NTH VALUE  the NTH call that "add" makes of FUNCTION does nothing
  *                            but return VALUE: calls=N made by "add"
  *   slow FUNCTION MS         who calls FUNCTION first waits, without sleeping: calls=N
+ *   sleep FUNCTION MS        who calls FUNCTION, of up to six words, first sleeps:
+ *                            calls=N
  *   owned FUNCTION MUTEX     calls=N, and owned=N that were made with MUTEX held by
  *                            the caller
  *   span NID MS              who changes start or size of zone Movable waits behind
@@ -50,6 +52,9 @@ static atomic_t calls, owned;
 static unsigned int nth, wait_ms;
 static long value;
 static struct mutex *mutex;
+static struct task_struct *awake;
+static unsigned long (*slept_for)(unsigned long a, unsigned long b, unsigned long c,
+				  unsigned long d, unsigned long e, unsigned long f);
 
 /* The value of a symbol, exported or not: a kprobe finds the function that does. */
 static unsigned long lookup(const char *name)
@@ -83,6 +88,27 @@ static int slow_call(struct kprobe *p, struct pt_regs *regs)
 	atomic_inc(&calls);
 	mdelay(wait_ms);
 	return 0;
+}
+
+/* In place of a function, for who calls it: sleep, then call it. */
+static unsigned long sleeper(unsigned long a, unsigned long b, unsigned long c,
+			     unsigned long d, unsigned long e, unsigned long f)
+{
+	msleep(wait_ms);
+	WRITE_ONCE(awake, current);
+	return slept_for(a, b, c, d, e, f);
+}
+
+static int sleep_call(struct kprobe *p, struct pt_regs *regs)
+{
+	/* If another one has woken up since: sleep once more. */
+	if (READ_ONCE(awake) == current) {
+		WRITE_ONCE(awake, NULL);
+		return 0;
+	}
+	atomic_inc(&calls);
+	instruction_pointer_set(regs, (unsigned long)sleeper);
+	return 1;
 }
 
 static int owned_call(struct kprobe *p, struct pt_regs *regs)
@@ -216,6 +242,10 @@ static int set_trap(const char *val)
 		return set_probe(fail_call);
 	if (sscanf(val, "slow %63s %u", function, &wait_ms) == 2)
 		return set_probe(slow_call);
+	if (sscanf(val, "sleep %63s %u", function, &wait_ms) == 2) {
+		slept_for = (void *)lookup(function);
+		return slept_for ? set_probe(sleep_call) : -ENOENT;
+	}
 	if (sscanf(val, "owned %63s %63s", function, name) == 2) {
 		mutex = (struct mutex *)lookup(name);
 		return mutex ? set_probe(owned_call) : -ENOENT;

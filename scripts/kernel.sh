@@ -220,10 +220,10 @@ src() {
 }
 
 fragments() {
-	local f
+	local f base=${BASE%%-*}	# of 7.3-bisect, too
 	echo "$top/Kconfig.fragment"
 	echo "$top/Kconfig.$ARCH"
-	for f in "$top/Kconfig.$BASE" "$top/Kconfig.$BASE-$ARCH"; do
+	for f in "$top/Kconfig.$base" "$top/Kconfig.$base-$ARCH"; do
 		[ ! -f "$f" ] || echo "$f"
 	done
 	! grep -q ARCH_MHP_SUBSECTION_ENABLE "$(src)/arch/${ARCH%_64}/Kconfig" ||

@@ -69,8 +69,10 @@ say() { printf '%s\n' "$*"; }
 warn() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 die() { warn "$*"; exit 1; }
 
-# The same source gives the same object: in another flavour, at another patch.
+# The same source gives the same object: in another flavour, at another patch. That option
+# has a path that no object does, and differs between work trees.
 export CCACHE_DIR=$build/ccache CCACHE_BASEDIR=$bdir CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE=4G
+export CCACHE_IGNOREOPTIONS='-fmacro-prefix-map=*'
 ccache=()
 command -v ccache >/dev/null && ccache=(ccache)
 

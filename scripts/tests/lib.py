@@ -49,7 +49,7 @@ FOUR_K = ARCHS[:2]
 # How far a series must have come for a case: the kernel need only boot; it has the
 # fixes; walkers may walk; it takes granules, and so do its drivers; they host their memmap;
 # the companion module shows all that.
-STEPS = ('boot', 'fixes', 'lifetime', 'granules', 'memmap', 'debug')
+STEPS = ('boot', 'fixes', 'lifetime', 'granules', 'memmap', 'virtio-mem', 'debug')
 Case = namedtuple('Case', 'name run doc quick long first flavours archs needs since')
 CASES = []
 
@@ -749,18 +749,20 @@ def expect_same(what, seen, expected, ignore=()):
 
 
 def drain(machine):
-    """Give free pages that CPUs keep for themselves back to node 0's zones: to
-    allocate a page by its address does that, whether the page can be had or not."""
-    # Page 0 is in no zone: from 7.3 on, DEBUG_VM lets nobody isolate its pageblock. The
-    # rest of the zone of what is there is in another extent.
-    ends = [e.end for e in machine.extents()
-            if e.online and e.memmap == 'boot' and e.end > GRANULE]
-    commands = []
-    for end in ends:
+    """Give free pages that CPUs keep for themselves back to their zones: to allocate a
+    page by its address does that for its zone."""
+    done = set()
+    for e in machine.extents():
+        # Page 0 is in no zone: from 7.3 on, DEBUG_VM lets nobody isolate its pageblock. The
+        # rest of the zone of what is there is in another extent.
+        if not e.online or e.end <= GRANULE or (e.node, e.zone) in done:
+            continue
         for n in range(1, 4):
-            commands.append(f'take {h(end // PAGE * PAGE - n * PAGE)} {h(PAGE)}')
-    taken = [c for c, (error, _) in zip(commands, machine.mods(commands)) if not error]
-    machine.mods([c.replace('take', 'give') for c in taken])
+            page = f'{h(e.end // PAGE * PAGE - n * PAGE)} {h(PAGE)}'
+            if not machine.mods([f'take {page}'])[0][0]:
+                machine.mod_ok(f'give {page}')
+                done.add((e.node, e.zone))
+                break
 
 
 UNUSED = ('MemFree', 'Active', 'Inactive', 'Unevictable', 'Slab', 'KernelStack', 'PageTables')

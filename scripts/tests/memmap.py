@@ -337,7 +337,7 @@ def cycles(t, count):
         expect_between('KiB taken by the kernel', used_kib(g), used - 1024, used + 1024)
 
 
-@case(first=True, needs='memmap')
+@case(quick=True, needs='memmap')
 def memmap_cycles(t):
     """I5: fill, migrate, compact, offline, online, eject and plug again leave nothing."""
     cycles(t, 2)
@@ -396,7 +396,7 @@ def memmap_force(t):
                     hosts_itself(g, HIDDEN + GRANULE, SECTION, SECTION)
 
 
-@case(first=True, needs='memmap')
+@case(needs='memmap')
 def memmap_64g_into_512m(t):
     """I8: 64 GiB go into a guest with 512 MiB; of its memory they take little."""
     with t.guest(mem='640M', maxmem='80G', cmdline=HOST, timeout=300) as g:

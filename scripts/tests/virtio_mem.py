@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: GPL-2.0
+"""virtio-mem by granule: what is plugged is added, and nothing else."""
+
+import contextlib
+import re
+import time
+
+from lib import (GIB, GRANULE, MEMORY, MIB, PAGE, SECTION, GuestError, case, expect,
+                 expect_between, expect_same, fail, h, snapshot, used_kib)
+
+MEMMAP_PAGES = 8        # for a granule
+FORCE = 'memory_hotplug.memmap_on_memory=force'
+STRUCT_PAGE = 64
+
+
+class Device:
+    """A virtio-mem device of a guest."""
+
+    def __init__(self, g, number=0):
+        self.g, self.path = g, f'/machine/peripheral/vm{number}'
+
+    @staticmethod
+    def args(size, number=0, addr=None, block=2 * MIB, node=None):
+        """What QEMU needs for one."""
+        return ['-object', f'memory-backend-ram,id=vm-m{number},size={size // MIB}M,reserve=off',
+                '-device', f'virtio-mem-pci,id=vm{number},memdev=vm-m{number},requested-size=0,'
+                           f'block-size={block // MIB}M'
+                           + (f',memaddr={h(addr)}' if addr is not None else '')
+                           + (f',node={node}' if node is not None else '')]
+
+    def ask(self, size):
+        self.g.qmp('qom-set', path=self.path, property='requested-size', value=size)
+
+    def size(self):
+        return self.g.qmp('qom-get', path=self.path, property='size')
+
+    def start(self):
+        devices = {d['data']['id']: d['data'] for d in self.g.qmp('query-memory-devices')}
+        return devices[self.path.rsplit('/', 1)[1]]['memaddr']
+
+    def resize(self, size, timeout=60):
+        """Until the guest has done so."""
+        self.ask(size)
+        self.g.wait_for(f'{size // MIB} MiB plugged, of {self.path}',
+                        lambda: self.size() == size, timeout)
+        # The guest may still be at it.
+        self.settle()
+
+    def settle(self):
+        """Until the worker of the driver sleeps."""
+        self.g.sh('for i in 1 2 3 4 5 6 7 8 9 10; do '
+                  'grep -lq virtio_mem /proc/[0-9]*/stack 2>/dev/null || break; usleep 50000; done')
+
+
+def ours(g):
+    """(start, size, online, bytes of memmap on itself) of what virtio-mem added."""
+    ranges = [(int(a, 16), int(b, 16) + 1) for a, b in re.findall(
+        r'^ *(\w+)-(\w+) : System RAM \(virtio_mem\)', g.read('/proc/iomem'), re.M)]
+    return [(e.start, e.end - e.start, e.online, e.hosted_bytes) for e in g.extents()
+            if any(start <= e.start < end for start, end in ranges)]
+
+
+def memmap_pages(g):
+    """Pages of memmap that was not there at boot."""
+    return int(re.search(r'^nr_memmap_pages (\d+)', g.read('/proc/vmstat'), re.M)[1])
+
+
+@case(quick=True, needs='virtio-mem')
+def vmem_pays_for_what_is_plugged(t):
+    """I2 I5: 2 MiB cost 8 pages of memmap, and none of the guest's if they host it."""
+    for hosted in (False, True):
+        with t.guest(args=Device.args(GIB), cmdline=FORCE if hosted else '') as g:
+            vm = Device(g)
+            g.auto_online('online_movable')
+            # The first time, caches are filled.
+            vm.resize(2 * MIB)
+            vm.resize(0)
+            before = snapshot(g)
+            for mib in (2, 62, 130):
+                total, used, memmap = g.memtotal(), used_kib(g), memmap_pages(g)
+                vm.resize(mib * MIB)
+                pages = mib // 2 * MEMMAP_PAGES
+                expect(f'{mib} MiB: pages of memmap', memmap_pages(g) - memmap, pages)
+                # On stock, it is more than these 2 MiB that are used up.
+                gained = g.memtotal() - total - (used_kib(g) - used) * 1024
+                expect_between(f'{mib} MiB: gained', gained, mib * MIB - pages * PAGE - MIB // 2,
+                               mib * MIB - pages * PAGE + MIB // 2)
+                expect(f'{mib} MiB: bytes added, online', sum(e[1] for e in ours(g) if e[2]),
+                       mib * MIB)
+                expect(f'{mib} MiB: memmap on itself', sum(e[3] for e in ours(g)),
+                       pages * PAGE if hosted else 0)
+                vm.resize(0)
+                expect_same(f'{mib} MiB, gone', snapshot(g), before)
+
+
+@case(needs='virtio-mem')
+def vmem_fills_blocks(t):
+    """R1 I2: growing by bits adds extents next to each other; one step that fills a block, one."""
+    with t.guest(args=Device.args(GIB)) as g:
+        vm = Device(g)
+        start = vm.start()
+        g.auto_online('online_movable')
+        total = g.memtotal()
+        steps = (2, 6, 62, 128, 130, 512)
+        for mib in steps:
+            vm.resize(mib * MIB)
+            expect(f'MemTotal with {mib} MiB', g.memtotal() - total, mib * MIB)
+        seen = [(e[0] - start, e[1]) for e in ours(g)]
+        expect('extents', seen, [(0, 2 * MIB), (2 * MIB, 4 * MIB), (6 * MIB, 56 * MIB),
+                                 (62 * MIB, 66 * MIB), (128 * MIB, 2 * MIB),
+                                 (130 * MIB, 126 * MIB), (256 * MIB, 128 * MIB),
+                                 (384 * MIB, 128 * MIB)])
+        with g.filled(g.amount(300)) as verify:
+            for mib in (510, 500, 400):
+                vm.resize(mib * MIB)
+                verify()
+        # What is in the middle of an extent is plugged again first.
+        vm.resize(512 * MIB)
+        expect('extents again', [(e[0] - start, e[1]) for e in ours(g)], seen)
+        vm.resize(0)
+        expect('left', ours(g), [])
+
+
+@case(needs='virtio-mem')
+def vmem_region_anywhere(t):
+    """I2: all of a region that neither begins nor ends with a memory block is usable."""
+    at = 8 * GIB + 2 * MIB
+    for cmdline in ('', FORCE):
+        with t.guest(args=Device.args(1022 * MIB, addr=at), cmdline=cmdline) as g:
+            vm = Device(g)
+            g.auto_online('online_movable')
+            before, total = snapshot(g), g.memtotal()
+            vm.resize(1022 * MIB)
+            expect('MemTotal', g.memtotal() - total,
+                   1022 * MIB - (1022 * MIB // PAGE * STRUCT_PAGE if cmdline else 0))
+            expect('complaints', re.findall('make some memory unusable', g.console()), [])
+            vm.resize(0)
+            expect_same('gone', snapshot(g), before)
+
+
+@case(needs='virtio-mem')
+def vmem_with_2g_blocks(t):
+    """I2: a region that is smaller than a memory block, and not aligned to one, is usable."""
+    with t.guest(mem='67G', maxmem='96G', machine='q35,max-ram-below-4g=1G', timeout=300,
+                 args=Device.args(1022 * MIB, addr=72 * GIB + 2 * MIB)) as g:
+        expect('block size', g.block_size(), 2 * GIB)
+        vm = Device(g)
+        g.auto_online('online_movable')
+        before, total = snapshot(g), g.memtotal()
+        for mib in (2, 1022, 998):
+            vm.resize(mib * MIB)
+            expect(f'MemTotal with {mib} MiB', g.memtotal() - total, mib * MIB)
+        vm.resize(0)
+        expect_same('gone', snapshot(g), before)
+
+
+@case(needs='virtio-mem')
+def vmem_shrinks_what_hosts(t):
+    """I8: what hosts memmap of others goes with the last of them, and is usable until then."""
+    with t.guest(args=Device.args(GIB), cmdline=FORCE) as g:
+        vm = Device(g)
+        g.auto_online('online_movable')
+        before, total = snapshot(g), g.memtotal()
+        vm.resize(128 * MIB)
+        hosts = SECTION // PAGE * STRUCT_PAGE
+        expect('hosted', [e[3] for e in ours(g)], [hosts])
+        for mib in (126, 64, 4, 2):
+            vm.resize(mib * MIB)
+            expect(f'MemTotal with {mib} MiB', g.memtotal() - total, mib * MIB - hosts)
+        expect('extents', len(ours(g)), 1)
+        vm.resize(0)
+        expect_same('gone', snapshot(g), before)
+        vm.resize(62 * MIB)
+        vm.resize(2 * MIB)
+        # Not all of its first 2 MiB is memmap.
+        expect('MemTotal', g.memtotal() - total, 2 * MIB - 62 * MIB // PAGE * STRUCT_PAGE)
+        vm.resize(0)
+        expect_same('gone', snapshot(g), before)
+
+
+@case(needs='virtio-mem')
+def vmem_full_guest_grows(t):
+    """A guest that is out of memory grows by 8 GiB, and nobody is killed; on stock, it does not."""
+    for flavour in ('stock', t.flavour):
+        with t.guest(flavour=flavour, mem='384M', maxmem='16G', args=Device.args(8 * GIB),
+                     cmdline=FORCE if flavour != 'stock' else '', files=False) as g:
+            vm = Device(g)
+            g.auto_online('online_movable')
+            # What is in tmpfs cannot go anywhere.
+            g.sh('mkdir -p /tmp/full; mount -t tmpfs -o size=90% none /tmp/full')
+            for n in range(10):
+                left = g.meminfo()['MemFree'] // 1024 - 19
+                if left <= 0:
+                    break
+                g.sh(f'dd if=/dev/zero of=/tmp/full/{n} bs=1M count={left} 2>/dev/null', timeout=60)
+            expect_between('MiB free', g.meminfo()['MemFree'] // 1024, 5, 25)
+            vm.ask(8 * GIB)
+            if flavour == 'stock':
+                # It may run out of memory, or find that there is none for a memory block.
+                g.allow.append('')
+                size = 0
+                with contextlib.suppress(GuestError):
+                    for _ in range(20):
+                        time.sleep(1)
+                        size = vm.size()
+                expect_between('stock: MiB plugged', size // MIB, 0, 2048)
+                continue
+            g.wait_for('8 GiB plugged', lambda: vm.size() == 8 * GIB, 120)
+            expect('killed', re.findall('Killed process .*', g.console()), [])
+            expect_between('MiB free now', g.meminfo()['MemFree'] // 1024, 7 * 1024, 9 * 1024)
+
+
+@case(needs='virtio-mem')
+def vmem_in_kernel_zones(t):
+    """I5: what was online in a kernel zone shrinks as far as pages can move."""
+    with t.guest(args=Device.args(GIB)) as g:
+        vm = Device(g)
+        g.auto_online('online_kernel')
+        total = g.memtotal()
+        vm.resize(514 * MIB)
+        expect('MemTotal', g.memtotal() - total, 514 * MIB)
+        vm.ask(0)
+        g.wait_for('half of it is gone', lambda: vm.size() <= 256 * MIB, 60)
+        vm.resize(514 * MIB)
+        expect('MemTotal again', g.memtotal() - total, 514 * MIB)
+
+
+@case(needs='virtio-mem')
+def vmem_offline(t):
+    """R2 R3: what is offline is unplugged, and what is not plugged stays out of use."""
+    with t.guest(args=Device.args(GIB)) as g:
+        vm = Device(g)
+        g.auto_online('offline')
+        before, total = snapshot(g), g.memtotal()
+        vm.resize(190 * MIB)
+        expect('MemTotal', g.memtotal(), total)
+        expect('online', [e[2] for e in ours(g)], [False] * 2)
+        # Part of an extent
+        vm.resize(160 * MIB)
+        block = vm.start() // SECTION
+        for n in range(2):
+            expect('online', g.write(f'{MEMORY}/memory{block + n}/state', 'online_movable'), None)
+        expect('MemTotal, online', g.memtotal() - total, 160 * MIB)
+        expect('offline', g.write(f'{MEMORY}/memory{block + 1}/state', 'offline'), None)
+        expect('MemTotal, half', g.memtotal() - total, 128 * MIB)
+        vm.resize(190 * MIB)
+        vm.resize(0)
+        expect_same('gone', snapshot(g), before)
+
+
+@case(needs='virtio-mem')
+def vmem_counts_what_is_offline(t):
+    """I5: as on stock, 1 GiB can be offline at a time, whatever was online before."""
+    with t.guest(args=Device.args(3 * GIB), cmdline=FORCE) as g:
+        vm = Device(g)
+        g.auto_online('online_movable')
+        total = g.memtotal()
+        vm.resize(GIB)
+        g.auto_online('offline')
+        vm.ask(3 * GIB)
+        g.wait_for('as much as can be is offline', lambda: vm.size() >= 2 * GIB)
+        vm.settle()
+        expect('MiB plugged', vm.size() // MIB, 2048)
+        expect('MiB online', (g.memtotal() - total) // MIB, 1024 - 16)
+        # What is in use is filled up first, and what is not goes first.
+        vm.resize(2 * GIB - 2 * MIB)
+        vm.resize(GIB)
+        expect('MiB online', (g.memtotal() - total) // MIB, 1024 - 16)
+        vm.resize(GIB - 4 * MIB)
+        expect('MiB online', (g.memtotal() - total) // MIB, 1024 - 20)
+        vm.resize(GIB)
+        expect('MiB online', (g.memtotal() - total) // MIB, 1024 - 16)
+
+
+@case(needs='virtio-mem')
+def vmem_rebind(t):
+    """I5: the driver can be unbound when nothing is plugged, and bound again."""
+    drivers = '/sys/bus/virtio/drivers/virtio_mem'
+    with t.guest(args=Device.args(GIB)) as g:
+        vm = Device(g)
+        g.auto_online('online_movable')
+        device = g.sh(f'cd {drivers}; echo virtio*').strip()
+        before = snapshot(g)
+        vm.resize(62 * MIB)
+        vm.resize(0)
+        g.sh(f'echo {device} >{drivers}/unbind; echo {device} >{drivers}/bind')
+        vm.resize(130 * MIB)
+        vm.resize(0)
+        expect_same('gone', snapshot(g), before)
+
+
+@case(needs='virtio-mem')
+def vmem_many_at_random(t):
+    """I4 I5: devices and DIMMs share blocks, grow and shrink at random, with content kept."""
+    at = 8 * GIB
+    sizes = [m * MIB for m in (1022, 510, 254)]
+    args, addr = [], at + 2 * MIB
+    for n, size in enumerate(sizes):
+        args += Device.args(size, n, addr)
+        addr += size
+    for cmdline in ('', FORCE):
+        with t.guest(mem='1G', args=args, cmdline=cmdline, smp=2) as g:
+            devices = [Device(g, n) for n in range(len(sizes))]
+            g.auto_online('online_movable')
+            before, total = snapshot(g), g.memtotal()
+            with g.filled(g.amount(200)) as verify:
+                for step in range(16):
+                    n = t.random.randrange(len(sizes))
+                    devices[n].resize(t.random.randrange(sizes[n] // GRANULE + 1) * GRANULE)
+                    if step % 4 == 0:
+                        verify()
+                    if not cmdline:
+                        expect(f'MemTotal in step {step}', g.memtotal() - total,
+                               sum(d.size() for d in devices))
+            for device in devices:
+                device.resize(0)
+            expect_same('gone', snapshot(g), before)
+            if ours(g):
+                fail('extents left', [], ours(g))

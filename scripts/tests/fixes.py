@@ -178,10 +178,15 @@ def fixed_page_tables_left(t):
 @case(needs='fixes')
 def fixed_torn_zone_span(t):
     """Who allocates and frees pages never sees a zone with half of its new span."""
-    # 7.3 dumps the page, and then, as that is in no zone, the copy that it dumps: until
-    # there is no stack, and with luck before the console has anything of it.
-    last = '' if version(t.base) >= (7, 3) else (r'page 0x\w+ outside node 0 zone Movable.*'
-                                                 r'kernel BUG at \S*mm/page_alloc.c')
+    outside = r'page 0x\w+ outside node 0 zone Movable'
+    last = outside + r'.*kernel BUG at \S*mm/page_alloc.c'
+    if version(t.base) >= (7, 3):
+        # It dumps the page, and then, as that is in no zone, the copy that it dumps: until
+        # there is no stack, maybe before the console has anything of it. But it says nothing
+        # else after the zonelists, which had the memory before, and the clock.
+        line = r'\[[ .\d]+\] '
+        last = (rf'Policy zone: \w+\s*(?:{line}(?:tsc|clocksource):[^\n]*\s*)*'
+                rf'(?:\Z|{line}(?:{outside}|page: refcount))')
     for flavour, buggy in kernels(t):
         with trapped(t, flavour, smp=2) as (g, trap):
             for n in range(2):

@@ -6,6 +6,7 @@ import re
 from lib import (BUILTIN_INDEX, GRANULE, INJECT, MEMORY, MIB, SECTION, World, builtin_index, case,
                  expect, expect_between, expect_lines, fail, h, parse_zoneinfo)
 from sections import BLOCK, HIDDEN
+from virtio_mem import Device
 
 DAX_SIZE = 414 * MIB            # of 416 MiB; libnvdimm keeps 2 MiB
 
@@ -284,11 +285,10 @@ VIRTIO_STEPS = (2, 6, 128, 130, 256, 260, 200, 128, 126, 2, 0, 300, 298, 0)
 
 def virtio_mem_run(t, flavour):
     """Plug and unplug by 2 MiB: a line on what each step has led to."""
-    args = ['-object', 'memory-backend-ram,id=vm,size=512M,reserve=off',
-            '-device', 'virtio-mem-pci,id=vm0,memdev=vm,requested-size=0,block-size=2M']
     out = []
     off = '' if flavour == 'stock' else 'memory_hotplug.subsection=N'
-    with t.guest(flavour=flavour, args=args, cmdline=off, files=False) as g:
+    with t.guest(flavour=flavour, args=Device.args(512 * MIB), cmdline=off, files=False) as g:
+        vm = Device(g)
         g.auto_online('online_movable')
 
         def look():
@@ -297,10 +297,8 @@ def virtio_mem_run(t, flavour):
 
         total, zones = look()
         for mib in VIRTIO_STEPS:
-            g.qmp('qom-set', path='/machine/peripheral/vm0', property='requested-size',
-                  value=mib * MIB)
-            g.wait_for(f'{mib} MiB plugged', lambda want=mib: g.qmp(
-                'qom-get', path='/machine/peripheral/vm0', property='size') == want * MIB, 60)
+            vm.ask(mib * MIB)
+            g.wait_for(f'{mib} MiB plugged', lambda want=mib: vm.size() == want * MIB, 60)
             # The size tells of what the device knows; the guest may still be at it.
             g.wait_for('MemTotal settles', lambda want=mib: g.memtotal() == total + want * MIB
                        or want % 128, 5)
@@ -331,17 +329,15 @@ def virtio_mem_as_on_stock(t):
 @case()
 def virtio_mem_beside_extents(t):
     """I4: virtio-mem and odd DIMMs live side by side."""
-    args = ['-object', 'memory-backend-ram,id=vm,size=512M,reserve=off',
-            '-device', 'virtio-mem-pci,id=vm0,memdev=vm,requested-size=0,block-size=2M']
-    with t.guest(args=args) as g:
+    with t.guest(args=Device.args(512 * MIB)) as g:
+        vm = Device(g)
         g.auto_online('online_movable')
         total = g.memtotal()
         plugged = dimms = 0
         for n, (mib, dimm) in enumerate(((130, 134), (258, 2), (126, 66), (0, 6))):
             g.plug(f'd{n}', dimm * MIB)
             dimms += dimm
-            g.qmp('qom-set', path='/machine/peripheral/vm0', property='requested-size',
-                  value=mib * MIB)
+            vm.ask(mib * MIB)
             plugged = mib
             want = total + (plugged + dimms) * MIB
             g.wait_for(f'MemTotal with {plugged} and {dimms} MiB',

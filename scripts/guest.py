@@ -14,6 +14,7 @@ As a command:
 import base64
 import contextlib
 import errno
+import functools
 import json
 import os
 import platform
@@ -241,6 +242,16 @@ def to_bytes(size):
     return int(m.group(1)) << {'': 0, 'K': 10, 'M': 20, 'G': 30, 'T': 40}[m.group(2)]
 
 
+@functools.cache
+def host_tsc_khz():
+    """The frequency of the host's TSC."""
+    source = os.path.join(TOP, 'scripts', 'guest', 'tsc_khz.c')
+    with tempfile.TemporaryDirectory(prefix='mhp-') as folder:
+        program = os.path.join(folder, 'tsc_khz')
+        subprocess.run(['gcc', '-O2', '-o', program, source], check=True)
+        return int(subprocess.check_output([program]))
+
+
 # --- guest ------------------------------------------------------------------
 
 class Guest:
@@ -295,6 +306,10 @@ class Guest:
                '-machine', self.machine, '-smp', str(self.smp),
                '-kernel', self.image, '-initrd', initrd]
         line = f'{self.arch.cmdline} {CMDLINE}' + (' ' + DEBUG_CMDLINE if self.debug else '')
+        if self.accel == 'tcg' and not self.icount and self.arch is X86_64 and \
+                platform.machine() == 'x86_64':
+            # What the guest would measure depends on what else the host does.
+            line += f' tsc_early_khz={host_tsc_khz()}'
         cmd += self.arch.args + ['-append', f'{line} {self.cmdline}'.strip()]
         if self.accel == 'kvm':
             cmd += ['-accel', 'kvm', '-cpu', self.cpu or 'host']

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: GPL-2.0
+"""virtio-mem by granule keeps what its driver and its specification promise."""
+
+import base64
+import contextlib
+import os
+import struct
+import time
+
+from lib import (GIB, GRANULE, INJECT, MIB, PAGE, SECTION, case, expect, expect_between,
+                 expect_lines, expect_same, h, parse_zoneinfo, snapshot)
+from failure import arm, only_alloc_stacks, take
+from sections import TWO_NODES
+from usage import huge_pages
+from virtio_mem import FORCE, STRUCT_PAGE, Device, ours
+
+KPF_OFFLINE = 1 << 23           # in /proc/kpageflags
+
+
+def touched(g):
+    """Granules of a device's memory that QEMU has pages for; its backend is a memfd."""
+    fds = f'/proc/{g.proc.pid}/fd'
+    path = next(f'{fds}/{n}' for n in os.listdir(fds)
+                if 'memfd:memory-backend-memfd' in os.readlink(f'{fds}/{n}'))
+    out, end = set(), 0
+    fd = os.open(path, os.O_RDONLY)
+    # ENXIO: there is nothing behind that.
+    with contextlib.suppress(OSError):
+        while True:
+            at = os.lseek(fd, end, os.SEEK_DATA)
+            end = os.lseek(fd, at, os.SEEK_HOLE)
+            out.update(range(at // GRANULE, -(-end // GRANULE)))
+    os.close(fd)
+    return out
+
+
+def unplugged(g, vm, size):
+    """Granules of a device that no extent has, or whose pages are logically offline."""
+    entries, first = GRANULE // PAGE, vm.start() // GRANULE
+    flags = g.sh(f'dd if=/proc/kpageflags bs={8 * entries} skip={first} count={size // GRANULE} '
+                 f'2>/dev/null | od -v -A n -t x8 -w{8 * entries} | cut -c 1-17',
+                 timeout=120).split()
+    plugged = {n for start, length, *_ in ours(g)
+               for n in range(start // GRANULE - first, (start + length) // GRANULE - first)
+               if not int(flags[n], 16) & KPF_OFFLINE}
+    return set(range(size // GRANULE)) - plugged
+
+
+def read_all(g, start, size):
+    """Read what there is of memory, in the ways that user space has."""
+    commands = ['cat /proc/kpageflags /proc/kpagecount >/dev/null',
+                'echo 1 >/proc/sys/vm/compact_memory']
+    elf = base64.b64decode(g.sh('dd if=/proc/kcore bs=8192 count=1 2>/dev/null | base64'))
+    offset, count = struct.unpack_from('<32xQ16xH', elf)
+    for kind, at, physical, length in struct.iter_unpack(
+            '<I4xQ8xQQ16x', elf[offset:offset + count * 56]):
+        first, end = max(start, physical), min(start + size, physical + length)
+        # PT_LOAD
+        if kind == 1 and first < end:
+            commands.append(f'dd if=/proc/kcore of=/dev/null bs=1M iflag=skip_bytes '
+                            f'skip={at + first - physical} count={(end - first) // MIB}')
+    g.sh('; '.join(commands), timeout=120)
+
+
+@case(needs='virtio-mem')
+def vmem_untouched(t):
+    """R3: what is not plugged is not touched, whoever walks, reads or fills memory."""
+    size = 512 * MIB
+    for cmdline in ('', FORCE):
+        with t.guest(args=Device.args(size, backend='memfd'), cmdline=cmdline) as g:
+            vm = Device(g)
+            g.auto_online('online_movable')
+            for mib in (62, 386, 20, 254):
+                vm.resize(mib * MIB)
+                read_all(g, vm.start(), size)
+                gone = unplugged(g, vm, size)
+                expect(f'{mib} MiB: MiB that are unplugged', len(gone) * 2, 512 - mib)
+                expect(f'{mib} MiB: touched', touched(g) & gone, set())
+            with g.filled(g.amount(1000)) as verify:
+                expect_between('granules touched when filled', len(touched(g)), 100, 127)
+                verify()
+                expect('filled: touched', touched(g) & unplugged(g, vm, size), set())
+            vm.resize(0)
+            read_all(g, vm.start(), size)
+            expect('nothing plugged: touched', touched(g), set())
+
+
+@case(needs='virtio-mem')
+def vmem_device_blocks(t):
+    """R2: with device blocks of any size, what is plugged is usable, and goes."""
+    for block in (4, 32, 64, 128, 256, 2048):
+        size = max(1024, 2 * block)
+        with t.guest(args=Device.args(size * MIB, block=block * MIB)) as g:
+            vm = Device(g)
+            g.auto_online('online_movable')
+            before, total = snapshot(g), g.memtotal()
+            for blocks in (1, size // block, size // block - 1, 1, 2):
+                vm.resize(blocks * block * MIB)
+                expect(f'MemTotal with {blocks} of {block} MiB', g.memtotal() - total,
+                       blocks * block * MIB)
+            expect(f'two of {block} MiB: bytes added',
+                   sum(e[1] for e in ours(g)) // MIB, 2 * block)
+            vm.resize(0)
+            expect_same(f'{block} MiB, gone', snapshot(g), before)
+
+
+@case(needs='virtio-mem')
+def vmem_on_two_nodes(t):
+    """R8: devices of two nodes share a memory block."""
+    at = 8 * GIB
+    sizes = (190 * MIB, 258 * MIB)
+    args = [*TWO_NODES, *Device.args(sizes[0], 0, at, node=0),
+            *Device.args(sizes[1], 1, at + sizes[0], node=1)]
+    with t.guest(mem='2G', maxmem='16G', args=args) as g:
+        devices = [Device(g, n) for n in range(2)]
+        g.auto_online('online_movable')
+        before = snapshot(g)
+
+        def added():
+            return {node: sum(e.end - e.start for e in g.extents()
+                              if e.start >= at and e.node == node and e.online)
+                    for node in range(2)}
+
+        for first, second in ((190, 258), (2, 258), (188, 2), (0, 66), (66, 0)):
+            devices[0].resize(first * MIB)
+            devices[1].resize(second * MIB)
+            present = {n: z['present'] * PAGE for (n, name), z in
+                       parse_zoneinfo(g.read('/proc/zoneinfo')).items() if name == 'Movable'}
+            expect('present in zone Movable', {n: present.get(n, 0) for n in range(2)}, added())
+            expect_between('node 0', added()[0], first * MIB, sizes[0])
+            expect_between('node 1', added()[1], second * MIB, sizes[1])
+        for device in devices:
+            device.resize(0)
+        expect_same('gone', snapshot(g), before)
+
+
+@case(needs='virtio-mem')
+def vmem_auto_movable(t):
+    """R4: auto-movable chooses the zones of full blocks as on stock, and one for a block."""
+    policy = ('memory_hotplug.online_policy=auto-movable '
+              'memory_hotplug.auto_movable_ratio=100')
+    seen = {}
+    for flavour in ('stock', t.flavour):
+        with t.guest(flavour=flavour, args=Device.args(3 * GIB), cmdline=policy,
+                     files=False) as g:
+            vm = Device(g)
+            g.auto_online('online')
+            seen[flavour] = []
+            for mib in (128, 896, 1152, 2048, 3072):
+                vm.resize(mib * MIB)
+                zones = parse_zoneinfo(g.read('/proc/zoneinfo'))
+                seen[flavour].append(f'{mib} MiB: ' + ' '.join(
+                    f'{name}={zones[0, name]["present"]}' for name in ('Normal', 'Movable')
+                    if (0, name) in zones))
+    expect_lines('against stock', seen[t.flavour], seen['stock'])
+    with t.guest(args=Device.args(3 * GIB), cmdline=policy) as g:
+        vm = Device(g)
+        g.auto_online('online')
+        for mib in range(2, 3072, 94):
+            vm.resize(mib * MIB)
+        zones = {}
+        for e in g.extents():
+            if e.start >= vm.start():
+                zones.setdefault(e.block, set()).add(e.zone)
+        expect('blocks with several zones', [n for n, z in zones.items() if len(z) > 1], [])
+        expect('zones', set().union(*zones.values()), {'Normal', 'Movable'})
+
+
+@case(needs='virtio-mem')
+def vmem_huge_pages(t):
+    """R11: what is plugged in full blocks has as many 2 MiB pages as on stock, less its memmap."""
+    seen = {}
+    for what, flavour, cmdline in (('stock', 'stock', ''), ('ours', t.flavour, ''),
+                                   ('hosted', t.flavour, FORCE)):
+        with t.guest(flavour=flavour, args=Device.args(GIB), cmdline=cmdline, files=False) as g:
+            vm = Device(g)
+            g.auto_online('online_movable')
+            vm.resize(GIB)
+            huge_pages(g, 2048, 2048)
+            # Those of boot memory are fewer by what the kernel uses at the moment.
+            left = sum(int(n) << order for line in g.read('/proc/buddyinfo').splitlines()
+                       if ' Movable ' in line for order, n in enumerate(line.split()[4:]))
+            managed = parse_zoneinfo(g.read('/proc/zoneinfo'))[0, 'Movable']['managed']
+            seen[what] = (managed - left) * PAGE // GRANULE
+            huge_pages(g, 2048, 0)
+    t.note(f'2 MiB pages: {seen}')
+    # CPUs keep some pages for themselves.
+    expect_between('2 MiB pages of 1 GiB, stock', seen['stock'], 508, 512)
+    expect_between('ours', seen['ours'], seen['stock'] - 1, 512)
+    hosts = GIB // PAGE * STRUCT_PAGE // GRANULE
+    expect_between('hosted', seen['hosted'], seen['ours'] - hosts - 1, 512 - hosts)
+
+
+@case(needs='virtio-mem')
+def vmem_tries_again(t):
+    """I6: what could not be unplugged or removed goes when it can, without being asked again."""
+    args = [*Device.args(GIB, 0, 8 * GIB), *Device.args(GIB, 1, 9 * GIB)]
+    with t.guest(maxmem='16G', args=args) as g:
+        busy, vetoed = Device(g, 0), Device(g, 1)
+        g.auto_online('online_movable')
+        before = snapshot(g)
+        busy.resize(190 * MIB)
+        vetoed.resize(66 * MIB)
+        g.sh(f'echo -16 >{INJECT}/MEM_GOING_OFFLINE/error')
+        vetoed.resize(0)
+        expect('extents that could not be removed', [e.end - e.start for e in g.extents()
+                                                     if e.start >= 9 * GIB], [66 * MIB])
+        page = 8 * GIB + 62 * MIB
+        take(g, page)
+        busy.ask(0)
+        g.wait_for('all but what is in use is unplugged', lambda: busy.size() == GRANULE)
+        busy.settle()
+        expect('size', busy.size(), GRANULE)
+        g.sh(f'echo 0 >{INJECT}/MEM_GOING_OFFLINE/error')
+        g.mod_ok(f'give {h(page)} {h(PAGE)}')
+        # The driver's timer is at 50 s at first.
+        g.wait_for('tried again', lambda: not busy.size() and all(
+            e.start < 8 * GIB for e in g.extents()), 120)
+        expect_same('gone', snapshot(g), before)
+
+
+@case(needs='virtio-mem')
+def vmem_changes_its_mind(t):
+    """I4: the size that is asked for changes while the driver is at it; the last one counts."""
+    for cmdline in ('', FORCE):
+        with t.guest(maxmem='16G', args=Device.args(8 * GIB), cmdline=cmdline, smp=2) as g:
+            vm = Device(g)
+            g.auto_online('online_movable')
+            before, total = snapshot(g), g.memtotal()
+            for _ in range(30):
+                vm.ask(t.random.choice((0, 2, 126, 130, 1022, 4096, 8192)) * MIB)
+                time.sleep(t.random.random() / 4)
+            vm.resize(254 * MIB)
+            if not cmdline:
+                expect('MemTotal', g.memtotal() - total, 254 * MIB)
+            vm.resize(0)
+            expect_same('gone', snapshot(g), before)
+
+
+@case(flavours=('debug',), needs='virtio-mem')
+def vmem_every_allocation_fails(t):
+    """I6: whichever allocation of the driver fails, nothing is left, and it is tried again."""
+    debug = '/sys/kernel/debug'
+    for cmdline in ('', FORCE):
+        with t.guest(args=Device.args(GIB), cmdline=cmdline) as g:
+            vm = Device(g)
+            arm(g)
+            g.auto_online('online_movable')
+            vm.resize(GRANULE)
+            vm.resize(0)
+            before = snapshot(g)
+            # The driver works in a kworker; these come of kthreadd, and are alone to fail.
+            g.sh('for p in /proc/[0-9]*; do [ -s $p/cmdline ] || echo 1 >$p/make-it-fail; done; '
+                 f'for f in failslab fail_page_alloc; do cd {debug}/$f; echo Y >task-filter; '
+                 'echo 100 >probability; echo 0 >times; done')
+            for kind in ('failslab', 'fail_page_alloc'):
+                for nth in range(1, 400):
+                    g.sh(f'cd {debug}/{kind}; echo {nth} >interval; echo 1 >times')
+                    vm.ask(130 * MIB)
+                    vm.settle()
+                    failed = g.read(f'{debug}/{kind}/times').strip() == '0'
+                    g.sh(f'echo 0 >{debug}/{kind}/times')
+                    # Another size, so that it need not wait for its timer
+                    vm.resize(132 * MIB)
+                    vm.resize(0)
+                    expect_same(f'{kind} {nth}', snapshot(g), before)
+                    if not failed:
+                        break
+                t.note(f'{kind}: {nth - 1} allocations')
+                expect_between(f'{kind}: allocations', nth, 10, 398)
+            only_alloc_stacks(g, 'kworker')

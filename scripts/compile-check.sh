@@ -18,6 +18,7 @@ matrix() {
 	local dax='TRANSPARENT_HUGEPAGE ZONE_DEVICE DAX DEV_DAX DEV_DAX_KMEM'
 	local dbg='DEBUG_KERNEL DEBUG_VM PAGE_OWNER PAGE_EXTENSION MEMORY_FAILURE DEBUG_FS HWPOISON_INJECT'
 	local pm='PM SWAP BLOCK HIBERNATION'
+	local vio='VIRTIO_MENU VIRTIO_PCI CONTIG_ALLOC COMPACTION VIRTIO_MEM'
 	cat <<EOF
 x86_64-none        | x86_64 | | allnoconfig | 64BIT
 x86_64-smp         | x86_64 | | allnoconfig | 64BIT SMP $pm n:SPARSEMEM_VMEMMAP
@@ -25,12 +26,12 @@ x86_64-hotplug     | x86_64 | | allnoconfig | 64BIT PCI $acpi $vm
 x86_64-nohotremove | x86_64 | | allnoconfig | 64BIT PCI ACPI SMP NUMA MEMORY_HOTPLUG SPARSEMEM_VMEMMAP n:MEMORY_HOTREMOVE
 x86_64-novmemmap   | x86_64 | | allnoconfig | 64BIT PCI $acpi $hp $pm SMP NUMA n:SPARSEMEM_VMEMMAP
 x86_64-novmem-dbg  | x86_64 | | allnoconfig | 64BIT X86_MCE PCI $acpi $hp $dbg SMP n:SPARSEMEM_VMEMMAP
-x86_64-numa-dax    | x86_64 | | allnoconfig | 64BIT PCI $acpi $vm $dax $pm SMP NUMA MHP_MEMMAP_ON_MEMORY
+x86_64-numa-dax    | x86_64 | | allnoconfig | 64BIT PCI $acpi $vm $dax $pm SMP NUMA DEVMEM STRICT_DEVMEM $vio MHP_MEMMAP_ON_MEMORY
 x86_64-debug       | x86_64 | | allnoconfig | 64BIT X86_MCE PCI $acpi $vm $dax $dbg $pm SMP NUMA MHP_MEMMAP_ON_MEMORY KASAN PAGE_TABLE_CHECK
 i386               | i386   | | allnoconfig | SMP HIGHMEM64G $pm
 i386-sparsemem     | i386   | | allnoconfig | SMP SPARSEMEM_MANUAL PROC_FS DEBUG_KERNEL DEBUG_VM PAGE_OWNER
-arm64-4k           | arm64  | aarch64-linux-gnu- | allnoconfig | EFI $acpi $vm $dax NUMA
-arm64-64k          | arm64  | aarch64-linux-gnu- | allnoconfig | EFI $acpi $vm $dax NUMA ARM64_64K_PAGES
+arm64-4k           | arm64  | aarch64-linux-gnu- | allnoconfig | EFI PCI $acpi $vm $dax NUMA DEVMEM STRICT_DEVMEM $vio
+arm64-64k          | arm64  | aarch64-linux-gnu- | allnoconfig | EFI PCI $acpi $vm $dax NUMA DEVMEM STRICT_DEVMEM $vio ARM64_64K_PAGES
 arm64-debug        | arm64  | aarch64-linux-gnu- | allnoconfig | EFI $acpi $vm $dax $dbg NUMA KASAN
 powerpc64le        | powerpc | powerpc64le-linux-gnu- | pseries_le_defconfig | $vm ZONE_DEVICE
 riscv64            | riscv  | riscv64-linux-gnu- | defconfig | $vm ZONE_DEVICE
@@ -44,7 +45,7 @@ kmake() { # FLAVOUR ARCH PREFIX ARGS...
 	local flavour=$1 arch=$2 prefix=$3
 	shift 3
 	make -s -C "$(src "$flavour")" O="$work/$name-$flavour" ARCH="$arch" \
-		CROSS_COMPILE="$prefix" LOCALVERSION= -j"$JOBS" "$@"
+		CROSS_COMPILE="$prefix" CC="${ccache[*]} ${prefix}gcc" LOCALVERSION= -j"$JOBS" "$@"
 }
 
 configure() { # FLAVOUR ARCH PREFIX BASECONFIG OPTIONS

@@ -127,7 +127,10 @@ step() {
 # The first line that names an error, with two lines of context, else the tail.
 first_error() {
 	local line
-	line=$(grep -nEm1 '(^|[^a-z])(fatal )?error: |undefined reference|No rule to make|\*\*\* |[Nn]o space left|^fatal: |^E: ' "$1" | cut -d: -f1) || true
+	# What our own script says counts most.
+	line=$(grep -nEm1 '^kernel\.sh: ' "$1" | cut -d: -f1) || true
+	[ -n "$line" ] ||
+		line=$(grep -nEm1 '(^|[^a-z])(fatal )?error: |undefined reference|No rule to make|\*\*\* |[Nn]o space left|^fatal: |^E: ' "$1" | cut -d: -f1) || true
 	if [ -n "$line" ]; then
 		say "first error, $(rel "$1"):$line:"
 		sed -n "$((line > 2 ? line - 2 : 1)),$((line + 2))p" "$1"

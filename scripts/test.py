@@ -67,6 +67,7 @@ class Runner:
         self.lock = threading.Lock()
         self.start = time.monotonic()
         self.passed = self.failed = self.done = 0
+        self.bad = []           # names of cases that failed
         self.tests = []
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self.interrupted)
@@ -124,6 +125,7 @@ class Runner:
                 print(f'ok {number} {name} # {took:.0f}s{many}', flush=True)
                 return
             self.failed += failed or 1
+            self.bad.append(name)
             print(f'not ok {number} {name} # {took:.0f}s')
             lines = problem.rstrip().splitlines() + test.notes
             lines += [f'seed: {args.seed}']
@@ -150,6 +152,8 @@ class Runner:
             for done in [pool.submit(self.run, *c) for c in self.cases]:
                 done.result()
         print(f'# {self.elapsed()} in all')
+        if self.bad:
+            print(f'# not ok: {" ".join(self.bad)}')
         print(f'{self.passed} passed, {self.failed} failed')
         return 0 if self.passed and not self.failed else 1
 
@@ -170,7 +174,6 @@ def main():
     parser.add_argument('--long', action='store_true', help='the long soaks as well')
     parser.add_argument('--seed', type=int, default=random.randrange(1 << 32),
                         help='of all that is random')
-    # More, and a guest that finds no CPU while it boots may mistake the speed of its clock.
     parser.add_argument('--jobs', type=int, default=os.cpu_count() or 1,
                         help='cases at a time (%(default)s)')
     parser.add_argument('--logdir', help='where consoles are kept')

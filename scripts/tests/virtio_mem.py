@@ -6,8 +6,9 @@ import re
 import time
 
 from lib import (FOUR_K, GIB, GRANULE, MEMORY, MIB, PAGE, SECTION, GuestError, case, expect,
-                 expect_between, expect_same, fail, h, snapshot, used_kib)
+                 expect_between, expect_same, h, snapshot, used_kib)
 
+HOST = 'memory_hotplug.memmap_on_memory=Y'
 FORCE = 'memory_hotplug.memmap_on_memory=force'
 STRUCT_PAGE = 64
 MEMMAP_PAGES = GRANULE // PAGE * STRUCT_PAGE // PAGE    # for a granule: 8
@@ -69,8 +70,8 @@ def memmap_pages(g):
 @case(quick=True, needs='virtio-mem')
 def vmem_pays_for_what_is_plugged(t):
     """I2 I5: 2 MiB cost 8 pages of memmap, and none of the guest's if they host it."""
-    for hosted in (False, True):
-        with t.guest(args=Device.args(GIB), cmdline=FORCE if hosted else '') as g:
+    for how in ('', HOST, FORCE):
+        with t.guest(args=Device.args(GIB), cmdline=how) as g:
             vm = Device(g)
             g.auto_online('online_movable')
             # The first time, caches are filled.
@@ -87,7 +88,7 @@ def vmem_pays_for_what_is_plugged(t):
                 expect(f'{mib} MiB: bytes added, online', sum(e[1] for e in ours(g) if e[2]),
                        mib * MIB)
                 expect(f'{mib} MiB: memmap on itself', sum(e[3] for e in ours(g)),
-                       pages * PAGE if hosted else 0)
+                       pages * PAGE if how else 0)
                 vm.resize(0)
                 expect_same(f'{mib} MiB, gone', snapshot(g), before)
                 # What others use comes and goes, too. On stock, it is more than these 2 MiB
@@ -128,32 +129,72 @@ def vmem_fills_blocks(t):
 @case(needs='virtio-mem')
 def vmem_region_anywhere(t):
     """I2: all of a region that neither begins nor ends with a memory block is usable."""
-    at = 8 * GIB + 2 * MIB
+    at, size = 8 * GIB + 2 * MIB, 1022 * MIB
     for cmdline in ('', FORCE):
-        with t.guest(args=Device.args(1022 * MIB, addr=at), cmdline=cmdline) as g:
+        with t.guest(args=Device.args(size, addr=at), maxmem='16G', cmdline=cmdline) as g:
             vm = Device(g)
             g.auto_online('online_movable')
             before, total = snapshot(g), g.memtotal()
-            vm.resize(1022 * MIB)
-            expect('MemTotal', g.memtotal() - total,
-                   1022 * MIB - (1022 * MIB // PAGE * STRUCT_PAGE if cmdline else 0))
+
+            def gained(size):
+                return size - (size // PAGE * STRUCT_PAGE if cmdline else 0)
+
+            vm.resize(size)
+            expect('MemTotal', g.memtotal() - total, gained(size))
             expect('complaints', re.findall('make some memory unusable', g.console()), [])
             vm.resize(0)
             expect_same('gone', snapshot(g), before)
+            # DIMMs have what is left of the blocks at both ends.
+            g.plug('below', 2 * MIB, addr=8 * GIB)
+            vm.resize(size)
+            g.plug('above', 130 * MIB, addr=at + size)
+            expect('MemTotal with DIMMs', g.memtotal() - total, gained(size + 132 * MIB))
+            g.eject('below')
+            vm.resize(2 * MIB)
+            g.eject('above')
+            vm.resize(0)
+            expect_same('all gone', snapshot(g), before)
+
+
+# Memory blocks are of 2 GiB, and boot memory ends in the middle of one, at 69 GiB.
+BIG_BLOCKS = {'mem': '66G', 'maxmem': '96G', 'machine': 'q35,max-ram-below-4g=1G',
+              'cpu': 'max,la57=off,-hypervisor', 'timeout': 300}
 
 
 @case(needs='virtio-mem')
 def vmem_with_2g_blocks(t):
-    """I2: a region that is smaller than a memory block, and not aligned to one, is usable."""
-    with t.guest(mem='67G', maxmem='96G', machine='q35,max-ram-below-4g=1G', timeout=300,
-                 args=Device.args(1022 * MIB, addr=72 * GIB + 2 * MIB)) as g:
+    """I2 I4: devices smaller than a block of 2 GiB share it with boot memory and a DIMM."""
+    at = 69 * GIB
+    args = Device.args(510 * MIB, 0, at + 2 * MIB) + Device.args(510 * MIB, 1, at + 512 * MIB)
+    with t.guest(**BIG_BLOCKS, args=args) as g:
         expect('block size', g.block_size(), 2 * GIB)
+        devices = [Device(g, n) for n in range(2)]
+        g.auto_online('online_movable')
+        before, total = snapshot(g), g.memtotal()
+        g.plug('dimm', 2 * MIB, addr=at)
+        for first, second in ((2, 510), (510, 510), (498, 2), (498, 0)):
+            devices[0].resize(first * MIB)
+            devices[1].resize(second * MIB)
+            expect(f'MemTotal with {first} and {second} MiB', g.memtotal() - total,
+                   (2 + first + second) * MIB)
+        g.eject('dimm')
+        devices[0].resize(0)
+        expect_same('gone', snapshot(g), before)
+
+
+@case(needs='virtio-mem')
+def vmem_reaches_any_size(t):
+    """I8: less than what hosts the memmap of a block can be left, and is usable."""
+    with t.guest(**BIG_BLOCKS, args=Device.args(4 * GIB, addr=70 * GIB), cmdline=FORCE) as g:
         vm = Device(g)
         g.auto_online('online_movable')
         before, total = snapshot(g), g.memtotal()
-        for mib in (2, 1022, 998):
+        vm.resize(2 * GIB)
+        expect('MiB that host memmap', [e[3] // MIB for e in ours(g)], [32])
+        for mib in (16, 2):
             vm.resize(mib * MIB)
-            expect(f'MemTotal with {mib} MiB', g.memtotal() - total, mib * MIB)
+            expect(f'MemTotal with {mib} MiB', g.memtotal() - total,
+                   mib * MIB - mib * MIB // PAGE * STRUCT_PAGE)
         vm.resize(0)
         expect_same('gone', snapshot(g), before)
 
@@ -182,22 +223,28 @@ def vmem_shrinks_what_hosts(t):
         expect_same('gone', snapshot(g), before)
 
 
+def fill_up(g):
+    """Until 19 MiB are free: what is in a tmpfs cannot go anywhere."""
+    g.auto_online('online_movable')
+    g.sh('mkdir -p /tmp/full; mount -t tmpfs -o size=90% none /tmp/full')
+    for n in range(10):
+        left = g.meminfo()['MemFree'] // 1024 - 19
+        if left <= 0:
+            break
+        g.sh(f'dd if=/dev/zero of=/tmp/full/{n} bs=1M count={left} 2>/dev/null', timeout=60)
+    expect_between('MiB free', g.meminfo()['MemFree'] // 1024, 5, 25)
+
+
+FULL = {'mem': '384M', 'maxmem': '16G', 'args': Device.args(8 * GIB), 'files': False}
+
+
 @case(needs='virtio-mem')
 def vmem_full_guest_grows(t):
     """A guest that is out of memory grows by 8 GiB, and nobody is killed; on stock, it does not."""
     for flavour in ('stock', t.flavour):
-        with t.guest(flavour=flavour, mem='384M', maxmem='16G', args=Device.args(8 * GIB),
-                     cmdline=FORCE if flavour != 'stock' else '', files=False) as g:
+        with t.guest(flavour=flavour, cmdline=FORCE if flavour != 'stock' else '', **FULL) as g:
             vm = Device(g)
-            g.auto_online('online_movable')
-            # What is in tmpfs cannot go anywhere.
-            g.sh('mkdir -p /tmp/full; mount -t tmpfs -o size=90% none /tmp/full')
-            for n in range(10):
-                left = g.meminfo()['MemFree'] // 1024 - 19
-                if left <= 0:
-                    break
-                g.sh(f'dd if=/dev/zero of=/tmp/full/{n} bs=1M count={left} 2>/dev/null', timeout=60)
-            expect_between('MiB free', g.meminfo()['MemFree'] // 1024, 5, 25)
+            fill_up(g)
             vm.ask(8 * GIB)
             if flavour == 'stock':
                 # It may run out of memory, or find that there is none for a memory block.
@@ -215,6 +262,25 @@ def vmem_full_guest_grows(t):
 
 
 @case(needs='virtio-mem')
+def vmem_full_guest_waits(t):
+    """Where memmap is not hosted, a full guest grows as far as it can, and on when it can."""
+    for how in ('', 'virtio_mem.force_bbm=1'):
+        with t.guest(cmdline=how, **FULL) as g:
+            vm = Device(g)
+            fill_up(g)
+            for n in range(3):
+                vm.ask(8 * GIB - n * GIB)
+                time.sleep(3)
+                vm.settle()
+            expect_between('MiB plugged', vm.size() // MIB, 0, 4096)
+            log = g.console()
+            expect('killed', re.findall('Killed process .*', log), [])
+            expect('complaints', len(re.findall('virtio_mem.*(?:not enough memory|failed)', log)), 1)
+            g.sh('rm /tmp/full/*')
+            vm.resize(8 * GIB)
+
+
+@case(needs='virtio-mem')
 def vmem_in_kernel_zones(t):
     """I5: what was online in a kernel zone shrinks as far as pages can move."""
     with t.guest(args=Device.args(GIB)) as g:
@@ -227,6 +293,23 @@ def vmem_in_kernel_zones(t):
         g.wait_for('half of it is gone', lambda: vm.size() <= 256 * MIB, 60)
         vm.resize(514 * MIB)
         expect('MemTotal again', g.memtotal() - total, 514 * MIB)
+
+
+@case(needs='virtio-mem')
+def vmem_passes_over_busy_hosts(t):
+    """I11: extents that host their memmap and cannot go keep no other one."""
+    with t.guest(args=Device.args(GIB), cmdline=FORCE) as g:
+        vm = Device(g)
+        g.auto_online('online_kernel')
+        for mib in range(2, 18, 2):
+            vm.resize(mib * MIB)
+        held = [vm.start() + mib * MIB + MIB for mib in (10, 12, 14)]
+        for page in held:
+            expect('take', g.mod(f'take {h(page)} {h(PAGE)}')[0], None)
+        # The driver's timer would be at 50 s.
+        vm.resize(12 * MIB, timeout=30)
+        for page in held:
+            g.mod_ok(f'give {h(page)} {h(PAGE)}')
 
 
 @case(needs='virtio-mem', archs=FOUR_K)
@@ -295,30 +378,49 @@ def vmem_rebind(t):
 
 @case(needs='virtio-mem', archs=FOUR_K)
 def vmem_many_at_random(t):
-    """I4 I5: devices and DIMMs share blocks, grow and shrink at random, with content kept."""
+    """I4 I5: devices and DIMMs share blocks, come and go at random, with content kept."""
     at = 8 * GIB
     sizes = [m * MIB for m in (1022, 510, 254)]
     args, addr = [], at + 2 * MIB
     for n, size in enumerate(sizes):
         args += Device.args(size, n, addr)
         addr += size
+    dimms = {'below': (2 * MIB, at), 'above': (66 * MIB, addr)}
     for cmdline in ('', FORCE):
-        with t.guest(mem='1G', args=args, cmdline=cmdline, smp=2) as g:
+        with t.guest(mem='512M', maxmem='16G', args=args, cmdline=cmdline, smp=2) as g:
             devices = [Device(g, n) for n in range(len(sizes))]
             g.auto_online('online_movable')
             before, total = snapshot(g), g.memtotal()
-            with g.filled(g.amount(200)) as verify:
-                for step in range(16):
-                    n = t.random.randrange(len(sizes))
-                    devices[n].resize(t.random.randrange(sizes[n] // GRANULE + 1) * GRANULE)
+            want, plugged = [0] * len(sizes), set()
+            # More than what boot memory could hold
+            used = g.amount(600)
+            devices[0].resize(sizes[0])
+            want[0] = sizes[0]
+            with g.filled(used) as verify:
+                for step in range(24):
+                    n = t.random.randrange(len(sizes) + 2)
+                    if n >= len(sizes):
+                        name = sorted(dimms)[n - len(sizes)]
+                        if name in plugged:
+                            g.eject(name)
+                        else:
+                            g.plug(name, dimms[name][0], addr=dimms[name][1])
+                        plugged ^= {name}
+                    else:
+                        size = t.random.randrange(sizes[n] // GRANULE + 1) * GRANULE
+                        if sum(want) - want[n] + size < used + 100 * MIB:
+                            continue
+                        devices[n].resize(size)
+                        want[n] = size
                     if step % 4 == 0:
                         verify()
                     if not cmdline:
                         expect(f'MemTotal in step {step}', g.memtotal() - total,
-                               sum(d.size() for d in devices))
+                               sum(want) + sum(dimms[d][0] for d in plugged))
+                verify()
+            for name in plugged:
+                g.eject(name)
             for device in devices:
                 device.resize(0)
             expect_same('gone', snapshot(g), before)
-            if ours(g):
-                fail('extents left', [], ours(g))
-
+            expect('extents left', ours(g), [])

@@ -9,7 +9,7 @@ import time
 
 from lib import (GIB, GRANULE, INJECT, MIB, PAGE, SECTION, case, expect, expect_between,
                  expect_lines, expect_same, h, parse_zoneinfo, snapshot)
-from failure import arm, only_alloc_stacks, take
+from failure import arm, log_of, only_alloc_stacks, take
 from sections import TWO_NODES
 from usage import huge_pages
 from virtio_mem import FORCE, STRUCT_PAGE, Device, ours
@@ -269,3 +269,59 @@ def vmem_every_allocation_fails(t):
                 t.note(f'{kind}: {nth - 1} allocations')
                 expect_between(f'{kind}: allocations', nth, 10, 398)
             only_alloc_stacks(g, 'kworker')
+
+
+def steps_of(t, flavour, cmdline, steps):
+    """What became of a device, asked for MiB or with a block, counted from its first,
+    taken offline: size and MemTotal after each step."""
+    out = []
+    with t.guest(flavour=flavour, args=Device.args(GIB), cmdline=cmdline, files=False) as g:
+        vm = Device(g)
+        g.auto_online('online_movable')
+        total, first = g.memtotal(), vm.start() // SECTION
+        for what, n in steps:
+            if what == 'ask':
+                vm.ask(n * MIB)
+                g.sh('sleep 1')
+                vm.settle()
+            else:
+                expect(f'offline {n}', g.state(first + n, 'offline'), None)
+            out.append(f'{what} {n}: {vm.size() // MIB} MiB, '
+                       f'MemTotal {(g.memtotal() - total) // MIB:+d} MiB')
+    return out
+
+
+@case(needs='virtio-mem')
+def vmem_parameters_as_on_stock(t):
+    """I7: the driver's own parameters do what they do on stock."""
+    steps = (('ask', 640), ('ask', 200), ('offline', 4), ('offline', 2), ('ask', 198),
+             ('ask', 600), ('ask', 0))
+    for cmdline in ('virtio_mem.unplug_online=0', 'virtio_mem.force_bbm=1',
+                    'virtio_mem.force_bbm=1 virtio_mem.bbm_block_size=268435456'):
+        stock = steps_of(t, 'stock', cmdline, steps)
+        t.note(f'{cmdline}: {stock}')
+        expect_lines(cmdline, steps_of(t, t.flavour, cmdline, steps), stock)
+
+
+@case(needs='virtio-mem')
+def vmem_unbind_as_on_stock(t):
+    """I7: a driver that is unbound with memory in use leaves it in use, and says so."""
+    drivers = '/sys/bus/virtio/drivers/virtio_mem'
+    seen = {}
+    for flavour in ('stock', t.flavour):
+        with t.guest(flavour=flavour, args=Device.args(GIB), files=False) as g:
+            vm = Device(g)
+            g.auto_online('online_movable')
+            total = g.memtotal()
+            vm.resize(386 * MIB)
+            expect('offline', g.state(vm.start() // SECTION + 3, 'offline'), None)
+            device = g.sh(f'cd {drivers}; echo virtio*').strip()
+            lines = []
+            for what in ('unbind', 'bind'):
+                result, log = log_of(g, lambda to=what: g.write(f'{drivers}/{to}', device))
+                lines += [f'{what}: {result}', *sorted(set(log))]
+                lines.append(f'{vm.size() // MIB} MiB, '
+                             f'MemTotal {(g.memtotal() - total) // MIB:+d} MiB')
+            seen[flavour] = lines
+    t.note(seen['stock'])
+    expect_lines('against stock', seen[t.flavour], seen['stock'])

@@ -68,7 +68,7 @@ test-debug: deps ## run them on the debug flavour
 test-long: kernel-others kernel-arm64 kernel-large-order ## run them with the long repetitions, and on arm64
 	@BASE=$(where) scripts/test.py --long $(if $(arm64),,--arch x86_64) $(arm64-archs) $(CASES)
 
-measure: kernel-test kernel-arm64 ## print the results tables: usable MiB, memmap, text size, instructions
+measure: kernel-test kernel-arm64 ## print the results tables: usable MiB, memmap, virtio-mem, text size, instructions
 	@BASE=$(where) scripts/measure.py
 
 soak: FLAVOURS := $(or $(FLAVOURS),stock lifetime patched)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Measure what the series gives and what it costs, stock and patched in one run.
 
-usage: measure.py [PART...]      parts: usable memmap text cycles (default: all)
+usage: measure.py [PART...]      parts: usable memmap virtio-mem text cycles (default: all)
 
 Prints the results as a text table and as a markdown table, and ends with status
 1 if a bound does not hold, naming it. Instructions are counted by QEMU's
@@ -15,13 +15,15 @@ import re
 import statistics
 import subprocess
 import sys
+import time
 from collections import namedtuple
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(TOP, 'scripts', 'tests'))
 # pylint: disable=wrong-import-position
-from lib import (BUILTIN_INDEX, GIB, MEMORY, MIB, PAGE, SECTION, Failure,  # noqa: E402
-                 builtin_index, module)
+from lib import (BUILTIN_INDEX, GIB, MEMORY, MIB, PAGE, SECTION, Failure, Test,  # noqa: E402
+                 builtin_index, expect, module)
+from virtio_mem import FORCE, Device, grow_full_guest, memmap_pages  # noqa: E402
 from guest import BASE, BUILD, Guest, GuestError, QMPError, note  # noqa: E402
 
 FLAVOURS = ('stock', 'patched')
@@ -58,6 +60,15 @@ HOSTED = (
     ('DIMM of 1 GiB, arm64, 64 KiB pages', 1024, 'arm64-64k', 65536),
 )
 HOST = 'memory_hotplug.memmap_on_memory'
+# What virtio-mem is measured with: flavour and command line of the kernel
+VIRTIO_MEM = {'stock': ('stock', ''), 'patched': ('patched', ''), 'force': ('patched', FORCE)}
+FORCED = FORCE.split('.')[1]
+PLUGGED = (2, 62, 130, 8192)    # MiB
+# KiB that come and go with what else is running, some 170; and those that each memory
+# block takes for page tables and sysfs
+FREE_NOISE, BLOCK_COST = 384, 4
+REGION, REGION_AT = 1022 * MIB, 8 * GIB + 2 * MIB
+ROUNDS = 3
 # Two thirds of a section that boot RAM and persistent memory share
 SHARED_START, SHARED_SIZE = 138 * MIB, 32 * MIB
 PLAIN = 512 * MIB
@@ -265,6 +276,133 @@ def columns(lines):
                      for line in [lines[0], rule, *lines[1:]])
 
 
+# --- virtio-mem -------------------------------------------------------------------
+
+def vm_guest(kernel, test, size=8 * GIB, addr=None, **kwargs):
+    """A guest with a virtio-mem device."""
+    flavour, cmdline = VIRTIO_MEM[kernel]
+    return test.guest(flavour=flavour, cmdline=cmdline, maxmem='16G', files=False,
+                      args=Device.args(size, addr=addr), **kwargs)
+
+
+def plug_from_nothing(kernel, test):
+    """{MiB: (KiB of memmap, KiB that are free more than before)}"""
+    out = {}
+    with vm_guest(kernel, test) as g:
+        vm = Device(g)
+        g.auto_online('online_movable')
+        # The first time, caches are filled.
+        vm.resize(2 * MIB)
+        vm.resize(0)
+        for mib in PLUGGED:
+            free, memmap = free_kib(g), memmap_pages(g)
+            vm.resize(mib * MIB)
+            out[mib] = (memmap_pages(g) - memmap) * PAGE // 1024, free_kib(g) - free
+            vm.resize(0)
+    return out
+
+
+def plug_region(kernel, test):
+    """MiB usable of a region that neither starts nor ends with a memory block."""
+    with vm_guest(kernel, test, size=REGION, addr=REGION_AT) as g:
+        g.auto_online('online_movable')
+        before = memtotal(g)
+        Device(g).try_resize(REGION, 10)
+        return gained(g, before)
+
+
+def resize_by_instructions(kernel, test):
+    """{bytes plugged in the end: instructions that kernel threads take until then}"""
+    counts = {8 * GIB: [], 0: []}
+    with vm_guest(kernel, test, icount='shift=0', timeout=300,
+                  share=[module(BASE, VIRTIO_MEM[kernel][0], 'mhp_measure')]) as g:
+        meter, vm = Meter(g), Device(g)
+        g.auto_online('online_movable')
+        for _, size in itertools.product(range(ROUNDS), counts):
+            before = meter('kthreads')['kthreads'][0]
+            vm.resize(size, timeout=300)
+            counts[size].append(meter('kthreads')['kthreads'][0] - before)
+    return {size: int(statistics.median(found)) for size, found in counts.items()}
+
+
+def resize_by_clock(kernel, test):
+    """{bytes plugged in the end: seconds until then}"""
+    out = {}
+    with vm_guest(kernel, test) as g:
+        vm = Device(g)
+        g.auto_online('online_movable')
+        vm.resize(8 * GIB)
+        vm.resize(0)
+        for size in (8 * GIB, 0):
+            start = time.monotonic()
+            expect(f'{g.name}: bytes plugged', vm.try_resize(size), size)
+            out[size] = time.monotonic() - start
+            vm.settle()
+    return out
+
+
+def variants(what, values):
+    """The row of stock and patched, and that of patched with FORCE: (what, values, the one
+    that is bounded)."""
+    yield what, values, values['patched']
+    yield f'{what}, {FORCED}', {'patched': values['force']}, values['force']
+
+
+def measure_vm_memory(table, test):
+    note('virtio-mem: memmap and free memory')
+    seen = {kernel: plug_from_nothing(kernel, test) for kernel in VIRTIO_MEM}
+    for mib in PLUGGED:
+        what = f'{mib} MiB of virtio-mem' if mib < 1024 else f'{mib // 1024} GiB of virtio-mem'
+        memmap = mib * MIB // PAGE * 64 // 1024
+        gain = mib * 1024 - memmap
+        slack = FREE_NOISE + BLOCK_COST * -(-mib * MIB // SECTION)
+        values = {kernel: seen[kernel][mib][0] for kernel in VIRTIO_MEM}
+        for name, row, kib in variants(f'memmap of {what}', values):
+            table.add('KiB', name, row, f'= {memmap:,}', kib == memmap)
+        values = {kernel: seen[kernel][mib][1] for kernel in VIRTIO_MEM}
+        for name, row, kib in variants(f'free memory gained by {what}', values):
+            table.add('KiB', name, row, f'= {gain:,} within {slack}', abs(kib - gain) <= slack)
+
+    size = REGION // MIB
+    what = f'virtio-mem region of {size:,} MiB, 2 MiB behind a memory block boundary'
+    note(f'usable memory: {what}')
+    values = both(plug_region, test)
+    table.add('MiB usable', what, values, f'= {size:,}', values['patched'] == size)
+
+    note('virtio-mem: a guest that is out of memory')
+    grown = {flavour: grow_full_guest(test, flavour) for flavour in FLAVOURS}
+    values = {flavour: grown[flavour][0] // MIB for flavour in FLAVOURS}
+    table.add('MiB plugged', f'of 8 GiB, by a guest with 19 MB free (patched: {FORCED})', values,
+              '= 8,192', values['patched'] == 8192)
+    values = {flavour: len(grown[flavour][1]) for flavour in FLAVOURS}
+    table.add('processes', 'killed meanwhile', values, '= 0', not values['patched'])
+
+
+def measure_vm_time(table, test):
+    note('virtio-mem: instructions')
+    counts = {kernel: resize_by_instructions(kernel, test) for kernel in VIRTIO_MEM}
+    note('virtio-mem: seconds')
+    # In turns, as what else the machine does changes meanwhile.
+    rounds = [{kernel: resize_by_clock(kernel, test) for kernel in VIRTIO_MEM}
+              for _ in range(ROUNDS)]
+    for size, what in ((8 * GIB, 'plug 8 GiB of virtio-mem'), (0, 'unplug 8 GiB of virtio-mem')):
+        values = {kernel: counts[kernel][size] for kernel in VIRTIO_MEM}
+        stock = values['stock']
+        for name, row, count in variants(what, values):
+            table.add('instructions', name, row, f'<= stock within 1 % ({count / stock:.3f}x)',
+                      count <= stock * (1 + NOISE))
+        values = {kernel: statistics.median(r[kernel][size] for r in rounds)
+                  for kernel in VIRTIO_MEM}
+        for name, row, _ in variants(what, values):
+            table.add('seconds', name, row)
+
+
+def measure_virtio_mem(table):
+    test = Test('virtio-mem', BASE, 'patched', 0, LOGS)
+    measure_vm_memory(table, test)
+    measure_vm_time(table, test)
+
+
 # --- size -------------------------------------------------------------------------
 
 TEXT = re.compile(r'\.(\w+\.)?text\b')
@@ -453,8 +591,8 @@ def measure_cycles(table):
     table.add(unit, 'allocate one of 64 of order 9', pick('alloc9'))
 
 
-PARTS = {'usable': measure_usable, 'memmap': measure_memmap, 'text': measure_text,
-         'cycles': measure_cycles}
+PARTS = {'usable': measure_usable, 'memmap': measure_memmap, 'virtio-mem': measure_virtio_mem,
+         'text': measure_text, 'cycles': measure_cycles}
 
 
 def main(parts):

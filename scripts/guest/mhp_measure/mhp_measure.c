@@ -26,6 +26,8 @@
  *   compact NR          write to /proc/sys/vm/compact_memory: moving= with NR
  *                       movable pages in use, and a free one behind each of them;
  *                       moving_pages= how many were moved
+ *   kthreads            CPU time of all kernel threads so far, for work that the
+ *                       host asks for: kthreads= in ns, at one instruction each
  *
  * Policy and limits, such as auto_online_blocks, are up to user space.
  */
@@ -42,6 +44,8 @@
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/mutex.h>
+#include <linux/rcupdate.h>
+#include <linux/sched/signal.h>
 #include <linux/seq_buf.h>
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
@@ -339,6 +343,21 @@ static int measure_compaction(unsigned int nr)
 	return ret;
 }
 
+static int measure_kthreads(void)
+{
+	struct task_struct *p;
+	u64 sum = 0;
+
+	rcu_read_lock();
+	for_each_process(p)
+		if (p->flags & PF_KTHREAD)
+			sum += p->se.sum_exec_runtime;
+	rcu_read_unlock();
+
+	seq_buf_printf(&result, "kthreads=%llu\n", sum);
+	return 0;
+}
+
 static int cmd_set(const char *val, const struct kernel_param *kp)
 {
 	u64 start, size;
@@ -358,6 +377,8 @@ static int cmd_set(const char *val, const struct kernel_param *kp)
 		ret = measure_pages(order, nr);
 	else if (sscanf(val, "compact %u", &nr) == 1)
 		ret = measure_compaction(nr);
+	else if (sysfs_streq(val, "kthreads"))
+		ret = measure_kthreads();
 	else
 		ret = -EINVAL;
 	if (!ret && seq_buf_has_overflowed(&result))

@@ -76,6 +76,14 @@ def vmem_untouched(t):
                 gone = unplugged(g, vm, size)
                 expect(f'{mib} MiB: MiB that are unplugged', len(gone) * 2, 512 - mib)
                 expect(f'{mib} MiB: touched', touched(g) & gone, set())
+            # What is unplugged of an extent that goes online
+            block = vm.start() // SECTION + 1
+            expect('offline', g.state(block, 'offline'), None)
+            vm.resize(190 * MIB)
+            expect('online', g.state(block, 'online_movable'), None)
+            read_all(g, vm.start(), size)
+            expect('online again: touched', touched(g) & unplugged(g, vm, size), set())
+            vm.resize(254 * MIB)
             with g.filled(g.amount(1000)) as verify:
                 expect_between('granules touched when filled', len(touched(g)), 100, 127)
                 verify()

@@ -5,7 +5,7 @@ and walked by whatever looks at every page."""
 import re
 import time
 
-from lib import (GIB, GRANULE, HUGE, MIB, World, case, expect, expect_between, fail, h,
+from lib import (GIB, GRANULE, HUGE, MIB, World, case, expect, expect_between, fail, h, helper,
                  version)
 from sections import HIDDEN, TWO_NODES
 
@@ -390,3 +390,28 @@ def offline_while_reported(t):
             for name in rams:
                 g.eject(name)
             w.check([], 'both ejected')
+
+
+@case(needs='memmap', since='7.3')
+def gigantic_pages_skip_hosted_memmap(t):
+    """I8: who looks for a gigantic page moves nothing away from beside hosted memmap."""
+    moved = {}
+    for flavour in ('stock', t.flavour):
+        # 1 GiB is nowhere free but where every memory block begins with its memmap.
+        with t.guest(flavour=flavour, mem='1536M', cmdline='memory_hotplug.memmap_on_memory=Y',
+                     files=False, share=[helper()]) as g:
+            g.auto_online('online_movable')
+            g.plug('a', 2 * GIB)
+            g.sh('echo 1 >/proc/sys/vm/movable_gigantic_pages')
+            with g.filled(g.amount(1200)) as verify:
+                def migrated():
+                    return int(re.search(r'^pgmigrate_success (\d+)', g.read('/proc/vmstat'),
+                                         re.M)[1])
+
+                before = migrated()
+                expect('gigantic pages', huge_pages(g, 1048576, 1), 0)
+                moved[flavour] = migrated() - before
+                verify()
+    t.note(f'pages moved: {moved}')
+    expect_between('pages moved on stock', moved['stock'], 10000, 1 << 30)
+    expect_between('pages moved', moved[t.flavour], 0, 100)

@@ -203,10 +203,10 @@ def vmem_reaches_any_size(t):
         before, total = snapshot(g), g.memtotal()
         vm.resize(2 * GIB)
         expect('MiB that host memmap', [e[3] // MIB for e in ours(g)], [32])
+        hosts = 16 * MIB // PAGE * STRUCT_PAGE
         for mib in (16, 2):
             vm.resize(mib * MIB)
-            expect(f'MemTotal with {mib} MiB', g.memtotal() - total,
-                   mib * MIB - mib * MIB // PAGE * STRUCT_PAGE)
+            expect(f'MemTotal with {mib} MiB', g.memtotal() - total, mib * MIB - hosts)
         vm.resize(0)
         expect_same('gone', snapshot(g), before)
 
@@ -287,7 +287,9 @@ def vmem_full_guest_waits(t):
             expect_between('MiB plugged', vm.size() // MIB, 0, 4096)
             log = g.console()
             expect('killed', re.findall('Killed process .*', log), [])
-            expect('complaints', len(re.findall('virtio_mem.*(?:not enough memory|failed)', log)), 1)
+            # Once each time that something was added before
+            expect_between('complaints', len(re.findall('virtio_mem.*(?:not enough memory|failed)',
+                                                        log)), 1, 3)
             g.sh('rm /tmp/full/*')
             vm.resize(8 * GIB)
 
@@ -305,26 +307,6 @@ def vmem_in_kernel_zones(t):
         g.wait_for('half of it is gone', lambda: vm.size() <= 256 * MIB, 60)
         vm.resize(514 * MIB)
         expect('MemTotal again', g.memtotal() - total, 514 * MIB)
-
-
-@case(needs='virtio-mem')
-def vmem_passes_over_busy_hosts(t):
-    """I11: extents that host their memmap and cannot go keep no other one."""
-    with t.guest(args=Device.args(GIB), cmdline=FORCE) as g:
-        vm = Device(g)
-        g.auto_online('online_kernel')
-        for mib in range(2, 18, 2):
-            vm.resize(mib * MIB)
-        held = []
-        for mib in (10, 12, 14):
-            start = vm.start() + mib * MIB
-            # The kernel may use one.
-            held.append(next(page for page in range(start + MIB, start + 2 * MIB, 16 * PAGE)
-                             if not g.mod(f'take {h(page)} {h(PAGE)}')[0]))
-        # The driver's timer would be at 50 s.
-        vm.resize(12 * MIB, timeout=30)
-        for page in held:
-            g.mod_ok(f'give {h(page)} {h(PAGE)}')
 
 
 @case(needs='virtio-mem', archs=FOUR_K)

@@ -12,7 +12,7 @@
 # Build a kernel from Debian's source; boot it with Debian's tools inside.
 run=(gcc libc6-dev make ccache bc flex bison libelf-dev libssl-dev perl python3 git patch xz-utils
      cpio kmod util-linux e2fsprogs busybox-static ndctl daxctl numactl
-     stress-ng qemu-system-x86 seabios acpica-tools)
+     stress-ng kexec-tools qemu-system-x86 seabios acpica-tools)
 arm64=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm qemu-efi-aarch64)
 debian=(mmdebstrap)
 check=(sparse shellcheck)

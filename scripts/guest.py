@@ -450,21 +450,42 @@ class Guest:
         line, self.port = self.port.split(b'\n', 1)
         return line.decode()
 
+    def _send(self, cmd, what, limit):
+        """Have the agent run a shell command: the word that its answer begins with."""
+        nonce = secrets.token_hex(8)
+        body = base64.b64encode(cmd.encode())
+        try:
+            self.agent.sendall(b'%s %d %s\n' % (nonce.encode(), max(1, int(limit)), body))
+        except OSError:
+            self._fail(f'the guest is gone before: {what}')
+        return nonce
+
+    def boot_again(self, cmd=None):
+        """Wait for the agent of the next kernel: run the command that starts it, if any.
+
+        The modules that start() loads, if any, are not in it.
+        """
+        what = cmd or 'the next boot'
+        end = time.monotonic() + self.timeout
+        if cmd:
+            self._send(cmd, what, self.timeout)
+        line = self._line(end, what)
+        if line != 'ready':
+            status, size = line.split()[1:]
+            while len(self.port) < int(size):
+                self._more(end, what)
+            self._fail(f'{what}: status {status}\n{self.port.decode("utf-8", "replace")}')
+
     def run(self, cmd, timeout=60, check=False):
         """Run a shell command as root: (status, output of both streams).
 
         A command that outlives the timeout is killed in the guest and counts
         as status 137; a guest that no longer answers raises GuestError.
         """
-        nonce = secrets.token_hex(8)
         what = cmd if len(cmd) < 100 else cmd[:97] + '...'
         limit = timeout * self.slow
         end = time.monotonic() + limit + 15 * self.slow
-        body = base64.b64encode(cmd.encode())
-        try:
-            self.agent.sendall(b'%s %d %s\n' % (nonce.encode(), max(1, int(limit)), body))
-        except OSError:
-            self._fail(f'the guest is gone before: {what}')
+        nonce = self._send(cmd, what, limit)
         while True:
             words = self._line(end, what).split()
             if len(words) == 3 and words[0] == nonce:

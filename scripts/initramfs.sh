@@ -22,7 +22,7 @@ sysroot=
 search=$PATH:/usr/sbin:/sbin
 case $ARCH in
 x86_64)
-	tools+=(ndctl daxctl cxl stress-ng mkfs.ext4 lspci)
+	tools+=(ndctl daxctl cxl stress-ng mkfs.ext4 lspci kexec)
 	;;
 arm64)
 	out=$build/initramfs-arm64.cpio
@@ -119,7 +119,7 @@ state() {
 	{
 		cat "$0" "$top/scripts/guest/init" "$top/scripts/guest/motd"
 		dpkg-query -W busybox busybox-static kmod util-linux ndctl daxctl \
-			numactl stress-ng bash libc6 e2fsprogs pciutils || true
+			numactl stress-ng bash libc6 e2fsprogs pciutils kexec-tools || true
 		[ -z "$sysroot" ] || cat "$sysroot/.packages"
 		for t in "${tools[@]}"; do (PATH=$search; command -v "$t") || true; done
 	} 2>/dev/null | sha256sum

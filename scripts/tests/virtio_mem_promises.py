@@ -18,13 +18,17 @@ from virtio_mem import FORCE, STRUCT_PAGE, Device, ours
 KPF_OFFLINE = 1 << 23           # in /proc/kpageflags
 
 
+def memfd(g):
+    """Where the memory of a device can be read that has such a backend; that touches nothing."""
+    fds = f'/proc/{g.proc.pid}/fd'
+    return next(f'{fds}/{n}' for n in os.listdir(fds)
+                if 'memfd:memory-backend-memfd' in os.readlink(f'{fds}/{n}'))
+
+
 def touched(g):
     """Granules of a device's memory that QEMU has pages for; its backend is a memfd."""
-    fds = f'/proc/{g.proc.pid}/fd'
-    path = next(f'{fds}/{n}' for n in os.listdir(fds)
-                if 'memfd:memory-backend-memfd' in os.readlink(f'{fds}/{n}'))
     out, end = set(), 0
-    fd = os.open(path, os.O_RDONLY)
+    fd = os.open(memfd(g), os.O_RDONLY)
     # ENXIO: there is nothing behind that.
     with contextlib.suppress(OSError):
         while True:

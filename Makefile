@@ -54,7 +54,10 @@ help: ## list the targets
 run: kernel-both ## plug two odd DIMMs into a guest and print what became of every byte
 	@BASE=$(images) scripts/run.py
 
-test: $(if $(or $(arm64),$(CASES),$(filter-out --have debug,$(have))),kernel-test,kernel-others) ## run the test cases on the patched kernel, compared with stock
+# Of the stock kernel, cases that are named get what they need.
+named = kernel $(if $(wildcard build/$(where)/stock/vmlinuz),kernel-stock)
+
+test: $(if $(arm64),kernel-test,$(if $(CASES),$(named),$(if $(filter-out --have debug,$(have)),kernel-test,kernel-others))) ## run the test cases on the patched kernel, compared with stock
 	@BASE=$(where) scripts/test.py $(have) $(if $(arm64),$(arm64-archs)) $(CASES)
 
 test-quick: kernel ## the quick cases, and KUnit as a module, on the patched kernel alone
@@ -110,8 +113,10 @@ kernel-both: deps
 	@FLAVOUR=stock scripts/kernel.sh build
 	@FLAVOUR=$(FLAVOUR) scripts/kernel.sh build
 
-kernel-test: deps
+kernel-stock: deps
 	@FLAVOUR=stock scripts/kernel.sh build
+
+kernel-test: kernel-stock
 	@FLAVOUR=patched scripts/kernel.sh build
 
 # A case gets what else it needs by itself, as Debian's kernel.
@@ -165,5 +170,5 @@ clean: ## remove objects, images and logs; keep the source trees
 distclean: ## remove all of build/, the work tree with its commits included
 	rm -rf build
 
-.PHONY: help run test test-quick test-debug test-long measure soak lsmem module kunit kunit-module kunit-mutants kunit-coverage kunit-install shell kernel kernel-both kernel-test \
+.PHONY: help run test test-quick test-debug test-long measure soak lsmem module kunit kunit-module kunit-mutants kunit-coverage kunit-install shell kernel kernel-both kernel-stock kernel-test \
 	kernel-others kernel-arm64 kernel-large-order tree patches apply check compile-check bisect deps clean distclean

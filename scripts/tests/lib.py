@@ -420,6 +420,10 @@ class Test:
 
     def image(self, flavour):
         path = os.path.join(BUILD, self.base, flavour, 'vmlinuz')
+        if not os.path.exists(path) and flavour == 'stock' and self.arch == 'x86_64':
+            subprocess.run([os.path.join(TOP, 'scripts', 'kernel.sh'), 'build'], check=False,
+                           stdout=subprocess.DEVNULL,
+                           env={**os.environ, 'BASE': self.base, 'FLAVOUR': flavour})
         if not os.path.exists(path):
             raise Failure(f'no {os.path.relpath(path, TOP)}: {self.make} FLAVOUR={flavour}')
         return path

@@ -52,18 +52,31 @@ result "$n" "checkpatch --strict, ${#list[@]} patches"
 # A tree of no files but those that the patches touch passes for one of the kernel.
 apply() { env -u BASE -u POSTING -u MAKEFLAGS make -s -C "$top" apply KDIR="$work/linux" 2>&1 || true; }
 if [ "${#touched[@]}" -gt 0 ]; then
-	mkdir "$work/linux"
-	git -C "$tree" diff --name-only --diff-filter=a base series |
-		xargs git -C "$tree" archive base Makefile | tar -x -C "$work/linux"
+	unpack_touched() {
+		rm -rf "$work/linux"
+		mkdir "$work/linux"
+		git -C "$tree" diff --name-only --diff-filter=a base series |
+			xargs git -C "$tree" archive base Makefile | tar -x -C "$work/linux"
+	}
+	unpack_touched
 	{
 		apply
 		apply
+		# A later stable release that has one of the files otherwise
+		unpack_touched
+		sed -i 's/^SUBLEVEL = .*/SUBLEVEL = 999/' "$work/linux/Makefile"
+		sed -i 's/pfn_to_online_page/pfn_to_page_online/' "$work/linux/mm/memory_hotplug.c"
+		cp -r "$work/linux" "$work/linux.before"
+		apply
+		diff -r "$work/linux.before" "$work/linux" && echo 'nothing has changed'
 		sed -i 's/^PATCHLEVEL = .*/PATCHLEVEL = 99/' "$work/linux/Makefile"
 		apply
 	} >"$work/apply"
 	n=0
 	grep -q "^applied ${#list[@]} patches to $work/linux" "$work/apply" || n=1
 	grep -q "^$work/linux has these ${#list[@]} patches already" "$work/apply" || n=1
+	grep -q "$work/linux is left as it was: .* does not fit: .*mm/memory_hotplug.c" "$work/apply" || n=1
+	grep -qx 'nothing has changed' "$work/apply" || n=1
 	grep -q "is Linux ${BASE%%.*}.99, and there are patches for .*$BASE" "$work/apply" || n=1
 	[ "$n" -eq 0 ] || cat "$work/apply"
 	result "$n" "make apply, by the version of a tree"

@@ -4,8 +4,8 @@
 import os
 import re
 
-from lib import (BUILD, GRANULE, MEMORY, MIB, SECTION, Failure, QMPError, case, expect,
-                 expect_lines, expect_same, fail, h, parse_zoneinfo, snapshot, used_kib)
+from lib import (BUILD, EXTENTS, GRANULE, MEMORY, MIB, SECTION, Failure, QMPError, case,
+                 expect, expect_lines, expect_same, fail, h, parse_zoneinfo, snapshot, used_kib)
 from sections import BLOCK, HIDDEN, TWO_NODES
 
 # --- I5 -------------------------------------------------------------------------
@@ -340,23 +340,55 @@ def selftest_of_the_kernel(t):
             expect('MemTotal', g.memtotal(), total)
 
 
+def selftest_files(t):
+    """The selftest that the series adds, and what it needs."""
+    tests = os.path.join(BUILD, t.base, 'tree', 'tools', 'testing', 'selftests')
+    return [os.path.join(tests, 'memory-hotplug', 'mem-extents-test.sh'),
+            os.path.join(tests, 'kselftest', 'ktap_helpers.sh')]
+
+
+def selftest(t, g, what):
+    """Run it: its exit status, how many tests passed, and the names of those skipped."""
+    g.sh('mkdir -p /tmp/k/kselftest /tmp/k/memory-hotplug; '
+         'cp /mnt/share/ktap_helpers.sh /tmp/k/kselftest/; '
+         'cp /mnt/share/mem-extents-test.sh /tmp/k/memory-hotplug/')
+    status, out = g.run('bash /tmp/k/memory-hotplug/mem-extents-test.sh', timeout=300)
+    t.note(f'{what}: {out}')
+    planned, why = re.search(r'^1\.\.(\d+)(?: # SKIP (.*))?$', out, re.M).groups()
+    tests = re.findall(r'^(ok|not ok) \d+ (.*?) *(# SKIP)?$', out, re.M)
+    expect(f'{what}: tests that were planned', int(planned), len(tests))
+    expect(f'{what}: failed', [name for result, name, _ in tests if result != 'ok'], [])
+    skipped = [name for _, name, skip in tests if skip]
+    return status, len(tests) - len(skipped), [why] if why else skipped
+
+
 @case()
 def selftest_of_the_series(t):
     """I2 R1 R2: the selftest that the series adds passes with odd memory, and skips nothing."""
-    tests = os.path.join(BUILD, t.base, 'tree', 'tools', 'testing', 'selftests')
-    files = [os.path.join(tests, 'memory-hotplug', 'mem-extents-test.sh'),
-             os.path.join(tests, 'kselftest', 'ktap_helpers.sh')]
-    with t.guest(mem='2G', cmdline='mem=1G', share=files) as g:
-        g.sh('mkdir -p /tmp/k/kselftest /tmp/k/memory-hotplug; '
-             'cp /mnt/share/ktap_helpers.sh /tmp/k/kselftest/; '
-             'cp /mnt/share/mem-extents-test.sh /tmp/k/memory-hotplug/')
+    with t.guest(mem='2G', cmdline='mem=1G', share=selftest_files(t)) as g:
         g.mod_ok(f'add 0 {h(HIDDEN + 6 * MIB)} {h(150 * MIB)}')
         g.mod_ok(f'add 0 {h(HIDDEN + 160 * MIB)} {h(2 * MIB)}')
         expect('online', g.state(BLOCK, 'online_movable'), None)
-        status, out = g.run('bash /tmp/k/memory-hotplug/mem-extents-test.sh', timeout=300)
-        t.note(out)
-        expect('mem-extents-test.sh', status, 0)
-        passed = len(re.findall(r'^ok \d+', out, re.M))
-        expect('tests that it ran', passed, int(re.search(r'^1\.\.(\d+)', out, re.M)[1]))
-        if re.search('skip', out, re.I) and not re.search(r'skip:0', out):
-            fail('mem-extents-test.sh', 'nothing skipped', out)
+        expect('odd memory', selftest(t, g, 'odd memory'), (0, 5, []))
+
+
+@case()
+def selftest_skips_by_name(t):
+    """R10: the selftest passes on boot memory alone, and says what it cannot test, and why."""
+    files = selftest_files(t)
+    with t.guest(files=False, share=files) as g:
+        expect('boot memory', selftest(t, g, 'boot memory'), (0, 5, []))
+        g.sh('umount /sys/kernel/debug')
+        status, passed, skipped = selftest(t, g, 'no debugfs')
+        g.sh('mount -t debugfs debug /sys/kernel/debug')
+        expect('without debugfs', (status, passed, len(skipped)), (0, 2, 3))
+        for name in skipped:
+            if not name.endswith(f': no {EXTENTS}'):
+                fail('what is skipped', f'for want of {EXTENTS}', name)
+    for flavour, cmdline in ((t.flavour, 'memory_hotplug.subsection=N'), ('stock', '')):
+        with t.guest(files=False, share=files, flavour=flavour, cmdline=cmdline) as g:
+            status, passed, skipped = selftest(t, g, flavour)
+            # All of it is skipped: 4, as kselftest has it.
+            expect(f'{flavour} {cmdline}', (status, passed, len(skipped)), (4, 0, 1))
+            if not skipped[0].startswith(f'{MEMORY}/granularity_bytes is missing: '):
+                fail('what is skipped', f'for want of {MEMORY}/granularity_bytes', skipped[0])

@@ -9,10 +9,11 @@ import contextlib
 import re
 import time
 
-from lib import (GIB, MEMORY, PAGE, SECTION, GuestError, case, expect, expect_between, expect_same,
-                 fail, h, module, snapshot, version)
+from lib import (GIB, GRANULE, HUGE, MEMORY, MIB, PAGE, SECTION, GuestError, case, expect,
+                 expect_between, expect_same, fail, h, module, snapshot, version)
 from acpi import Firmware, memory, system_bus
 from sections import BLOCK, HIDDEN
+from virtio_mem import Device
 
 PARAMETERS = '/sys/module/mhp_trap/parameters'
 ENOMEM = -12
@@ -54,8 +55,9 @@ class Trap:
 @contextlib.contextmanager
 def trapped(t, flavour, cmdline='', guest=None, **kwargs):
     """A guest of a flavour, and its traps."""
-    with (guest or t.guest)(flavour=flavour, mem='2G', cmdline=f'mem=1G {cmdline}', files=False,
-                            share=[module(t.base, flavour, 'mhp_trap')], **kwargs) as g:
+    with (guest or t.guest)(**{'mem': '2G', **kwargs}, flavour=flavour, files=False,
+                            cmdline=f'mem=1G {cmdline}',
+                            share=[module(t.base, flavour, 'mhp_trap')]) as g:
         yield g, Trap(g)
 
 
@@ -67,6 +69,11 @@ def dies(g, what, action, pattern):
     g.allow.append('')
     if not re.search(pattern, g.console(), re.S):
         fail(f'{g.name}: {what}', pattern, g.console()[-2000:])
+
+
+def ended(g, name):
+    """Whether the process has, whose number is in a file of /tmp."""
+    return not g.run(f'[ ! -d /proc/$(cat /tmp/{name}) ]')[0]
 
 
 def direct_map(g):
@@ -275,3 +282,128 @@ def fixed_failure_off_lru(t):
         with trapped(t, flavour) as (g, trap):
             trap.do('failure')
             expect(f'{flavour}: references', trap.counts()[0], 1 if buggy else 2)
+
+
+# --- memory goes while others look at it ----------------------------------------------
+
+@case(needs='lifetime', since='7.3')
+def fixed_valid_zones_of_group(t):
+    """Who reads valid_zones, by the policy auto-movable, reads no memmap that is gone."""
+    # A unit of a dynamic group, of which the first block is online: its page is looked at.
+    zones = f'{MEMORY}/memory{BLOCK + 1}/valid_zones'
+    for flavour, buggy in kernels(t):
+        with trapped(t, flavour, 'memory_hotplug.online_policy=auto-movable', smp=2) as (g, trap):
+            trap.do(f'group 0 {h(2 * SECTION)}')
+            expect('add', trap.add(HIDDEN, 2 * SECTION), None)
+            expect('online', g.state(BLOCK, 'online_movable'), None)
+            wanted = g.read(zones)
+            trap.do('late pfn_to_online_page cat')
+            g.sh(f'cat {zones} >/tmp/zones & echo $! >/tmp/reader')
+            g.wait_for('the reader', lambda: trap.counts()[0] or ended(g, 'reader'))
+            expect('offline', g.state(BLOCK, 'offline'), None)
+            trap.remove(HIDDEN)
+            if buggy:
+                dies(g, 'valid_zones', lambda: (trap.do('go'), g.sh('sleep 20')),
+                     'BUG: unable to handle page fault.*RIP: 0010:zone_for_pfn_range')
+                continue
+            trap.do('go')
+            g.wait_for('the end of the reader', lambda: ended(g, 'reader'))
+            expect('zones', g.read('/tmp/zones'), wanted)
+
+
+@case(needs='lifetime', since='7.3')
+def fixed_head_of_gigantic_page(t):
+    """Who makes room for a contiguous range reads no head of a huge page that is gone."""
+    gigantic, huge = (f'{HUGE}/hugepages-{kib}kB/nr_hugepages' for kib in (1 << 20, 2048))
+    for flavour, buggy in kernels(t):
+        # Firmware has its tables where memory ends, and a gigantic page none.
+        with trapped(t, flavour, mem='2560M', smp=2) as (g, trap):
+            g.auto_online('online_movable')
+            # Each by itself: stock cannot remove a part of what is mapped by one leaf.
+            for start in range(HIDDEN, HIDDEN + GIB, SECTION):
+                expect('add', trap.add(start), None)
+            g.sh('echo 1 >/proc/sys/vm/movable_gigantic_pages')
+            expect('huge pages', g.sh(f'for f in {gigantic} {huge}; do echo 1 >$f; cat $f; done'),
+                   '1\n1\n')
+            # A tail in the second block, of a page whose head is in the first one.
+            trap.do(f'replace {h(HIDDEN + SECTION)} 2')
+            g.wait_for('the second look at the tail', lambda: trap.counts()[0] >= 2)
+            g.sh(f'echo 0 >{gigantic}')
+            expect('offline', g.state(BLOCK, 'offline'), None)
+            trap.remove(HIDDEN)
+            if buggy:
+                dies(g, 'the head', lambda: (trap.do('go'), g.sh('sleep 20')),
+                     'BUG: unable to handle page fault.*RIP: 0010:replace_free_hugepage_folios')
+                continue
+            trap.do('go')
+            g.wait_for('the end', lambda: trap.counts()[1])
+
+
+@case(needs='lifetime')
+def fixed_virtio_mem_reference(t):
+    """A reference that somebody has for a moment does not harm memory that virtio-mem took."""
+    for flavour, buggy in kernels(t):
+        # By blocks, it is virtio-mem that has what is not plugged of them.
+        with trapped(t, flavour, 'memory_hotplug.subsection=N', smp=2,
+                     args=Device.args(512 * MIB)) as (g, trap):
+            vm = Device(g)
+            g.auto_online('online_movable')
+            vm.resize(SECTION - GRANULE)
+            trap.do(f'refer virtio_mem_memory_notifier_cb {h(vm.start() + SECTION - PAGE)} 300')
+            expect(f'{flavour}: offline', g.state(vm.start() // SECTION, 'offline'),
+                   'EBUSY' if buggy else None)
+            expect('references', trap.counts()[0], 1)
+            warnings = re.findall('(WARNING: .* virtio_mem|fake-offline page referenced)',
+                                  g.console())
+            expect(f'{flavour}: warnings', len(warnings), 2 if buggy else 0)
+            if buggy:
+                g.allow.append('')
+
+
+class Writer:
+    """Writes to a file in a guest, in the background."""
+
+    def __init__(self, g, name, file, text):
+        self.g, self.name = g, name
+        self.command = f'(echo {text} >{file}) >/tmp/{name}.out 2>&1 & echo $! >/tmp/{name}'
+
+    def start(self):
+        self.g.sh(self.command)
+
+    def end(self):
+        """Wait for it: what it had to say."""
+        self.g.wait_for(f'the end of {self.name}', lambda: ended(self.g, self.name))
+        return self.g.read(f'/tmp/{self.name}.out')
+
+
+def poison_between(t, flavour, dies_first, dies_second):
+    """A page is poisoned between the last looks at its block and when that is offline, and
+    who takes it offline is begun second, or first: what it must die of in each case."""
+    for first, pattern in (('poison', dies_first), ('offline', dies_second)):
+        with trapped(t, flavour, smp=2) as (g, trap):
+            expect('add', trap.add(HIDDEN), None)
+            expect('online', g.state(BLOCK, 'online_movable'), None)
+            trap.do('between take_page_off_buddy __offline_isolated_pages')
+            page = HIDDEN + SECTION - PAGE
+            poison = Writer(g, 'poison', f'{MEMORY}/soft_offline_page', h(page))
+            offline = Writer(g, 'offline', f'{MEMORY}/memory{BLOCK}/state', 'offline')
+            one, two = (poison, offline) if first == 'poison' else (offline, poison)
+            one.start()
+            g.wait_for(first, lambda: trap.counts()[one is offline])
+            if pattern:
+                dies(g, f'{first} first', lambda: (two.start(), one.end(), two.end()), pattern)
+                continue
+            two.start()
+            poison.end()
+            expect(f'{first} first: said by offline', offline.end(), '')
+            expect('state', g.read(f'{MEMORY}/memory{BLOCK}/state'), 'offline\n')
+
+
+@case(needs='lifetime')
+def fixed_poison_of_free_page(t):
+    """A free page that is poisoned while its block goes offline is never neither of both."""
+    # From 7.3 on, both take a lock. Without it, stock keeps who is about to poison a page
+    # from one that goes offline, but not who is at it; what has gone, each stock reads.
+    poison_between(t, 'stock', version(t.base) < (7, 3) and r'kernel BUG at \S*mm/page_alloc.c',
+                   'BUG: unable to handle page fault|general protection fault')
+    poison_between(t, t.flavour, None, None)

@@ -13,8 +13,13 @@
  *   failure                  handle a failure of a page in use that is on no LRU list,
  *                            with a reference: calls=N references after that, of 2;
  *                            then the page is unpoisoned and freed
+ *   group NID SIZE           what is added from now on goes to a dynamic memory group
+ *                            of its own, with units of SIZE
+ *   go                       who waits in a trap until told so goes on
  *
- * One trap is set at a time; to set one removes what was set before, and its counts:
+ * One trap is set at a time; to set one removes what was set before, and its counts.
+ * Who must not sleep, and who is within RCU, waits for a second at the most in those
+ * that wait until told to go on:
  *
  *   fail FUNCTION NTH VALUE  the NTH call that "add" makes of FUNCTION does nothing
  *                            but return VALUE: calls=N made by "add"
@@ -23,6 +28,20 @@
  *                            calls=N
  *   owned FUNCTION MUTEX     calls=N, and owned=N that were made with MUTEX held by
  *                            the caller
+ *   late FUNCTION NAME       the first thread of that name that calls FUNCTION waits
+ *                            behind it, before it gets the answer, until told to go
+ *                            on: calls=N
+ *   between FUNCTION OTHER   who calls FUNCTION first waits until somebody else is
+ *                            about to call OTHER, and behind it until that is done;
+ *                            OTHER waits for FUNCTION; none for more than three
+ *                            seconds: calls=N of FUNCTION, owned=N of OTHER
+ *   refer FUNCTION START MS  when FUNCTION is called first, take a reference to the
+ *                            page at START, and drop it after that time: calls=1 if
+ *                            there was one to be had
+ *   replace START NTH        a thread calls replace_free_hugepage_folios() for the page
+ *                            at START, and waits, until told to go on, right behind the
+ *                            NTH time that it reads where the head of the page is:
+ *                            calls=N times that it was read, owned=1 when it is done
  *   span NID MS              who changes start or size of zone Movable waits behind
  *                            each of the two stores, without sleeping: calls=<stores>
  *   none                     set no trap
@@ -34,17 +53,32 @@
 #include <linux/delay.h>
 #include <linux/hw_breakpoint.h>
 #include <linux/kprobes.h>
+#include <linux/kthread.h>
+#include <linux/memory.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/mutex.h>
+#include <linux/objtool.h>
+#include <linux/page_ref.h>
 #include <linux/perf_event.h>
+#include <linux/preempt.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
 #include <linux/string.h>
+#include <linux/workqueue.h>
 
-static char function[64];
-static struct kprobe probe;
+#define SPIN_MS		1000
+#define BETWEEN_MS	3000
+#define LATE_MS		60000
+
+typedef unsigned long (*function_t)(unsigned long a, unsigned long b, unsigned long c,
+				    unsigned long d, unsigned long e, unsigned long f);
+
+static char function[64], other[64];
+static struct kprobe probes[2];
 static struct perf_event * __percpu *watches[2];
 
 static struct task_struct *adder;
@@ -52,9 +86,17 @@ static atomic_t calls, owned;
 static unsigned int nth, wait_ms;
 static long value;
 static struct mutex *mutex;
-static struct task_struct *awake;
-static unsigned long (*slept_for)(unsigned long a, unsigned long b, unsigned long c,
-				  unsigned long d, unsigned long e, unsigned long f);
+static int mgid = -1;
+
+/* What is called in place of a function, and who calls the function itself then */
+static function_t called[2];
+static struct task_struct *passes[2];
+static bool entered[2], left[2];
+
+static bool go;
+static char name[TASK_COMM_LEN];
+static struct page *page;
+static struct task_struct *thread;
 
 /* The value of a symbol, exported or not: a kprobe finds the function that does. */
 static unsigned long lookup(const char *name)
@@ -90,25 +132,125 @@ static int slow_call(struct kprobe *p, struct pt_regs *regs)
 	return 0;
 }
 
+/* Whether it is one of the functions below that calls what it stands for */
+static bool passed(int i)
+{
+	if (READ_ONCE(passes[i]) != current)
+		return false;
+	WRITE_ONCE(passes[i], NULL);
+	return true;
+}
+
 /* In place of a function, for who calls it: sleep, then call it. */
 static unsigned long sleeper(unsigned long a, unsigned long b, unsigned long c,
 			     unsigned long d, unsigned long e, unsigned long f)
 {
 	msleep(wait_ms);
-	WRITE_ONCE(awake, current);
-	return slept_for(a, b, c, d, e, f);
+	WRITE_ONCE(passes[0], current);
+	return called[0](a, b, c, d, e, f);
 }
 
 static int sleep_call(struct kprobe *p, struct pt_regs *regs)
 {
 	/* If another one has woken up since: sleep once more. */
-	if (READ_ONCE(awake) == current) {
-		WRITE_ONCE(awake, NULL);
+	if (passed(0))
 		return 0;
-	}
 	atomic_inc(&calls);
 	instruction_pointer_set(regs, (unsigned long)sleeper);
 	return 1;
+}
+
+/* Where nothing counts how often preemption is disabled, nobody sleeps. */
+static void wait_for_go(void)
+{
+	bool sleeps = preemptible() && !rcu_preempt_depth();
+	int ms;
+
+	for (ms = 0; ms < (sleeps ? LATE_MS : SPIN_MS) && !READ_ONCE(go); ms += 20) {
+		if (sleeps)
+			msleep(20);
+		else
+			mdelay(20);
+	}
+}
+
+static unsigned long late(unsigned long a, unsigned long b, unsigned long c,
+			  unsigned long d, unsigned long e, unsigned long f)
+{
+	unsigned long ret;
+
+	WRITE_ONCE(passes[0], current);
+	ret = called[0](a, b, c, d, e, f);
+	wait_for_go();
+	return ret;
+}
+
+static int late_call(struct kprobe *p, struct pt_regs *regs)
+{
+	if (passed(0) || strcmp(current->comm, name) || atomic_inc_return(&calls) != 1)
+		return 0;
+	instruction_pointer_set(regs, (unsigned long)late);
+	return 1;
+}
+
+static void wait_between(const bool *flag)
+{
+	int ms;
+
+	for (ms = 0; ms < BETWEEN_MS && !READ_ONCE(*flag); ms += 20)
+		msleep(20);
+}
+
+static unsigned long within(unsigned long a, unsigned long b, unsigned long c,
+			    unsigned long d, unsigned long e, unsigned long f)
+{
+	unsigned long ret;
+
+	wait_between(&entered[1]);
+	WRITE_ONCE(passes[0], current);
+	ret = called[0](a, b, c, d, e, f);
+	WRITE_ONCE(left[0], true);
+	wait_between(&left[1]);
+	return ret;
+}
+
+static unsigned long around(unsigned long a, unsigned long b, unsigned long c,
+			    unsigned long d, unsigned long e, unsigned long f)
+{
+	unsigned long ret;
+
+	wait_between(&left[0]);
+	WRITE_ONCE(passes[1], current);
+	ret = called[1](a, b, c, d, e, f);
+	WRITE_ONCE(left[1], true);
+	return ret;
+}
+
+static int between_call(struct kprobe *p, struct pt_regs *regs)
+{
+	int i = p - probes;
+
+	if (passed(i) || atomic_inc_return(i ? &owned : &calls) != 1)
+		return 0;
+	WRITE_ONCE(entered[i], true);
+	instruction_pointer_set(regs, (unsigned long)(i ? around : within));
+	return 1;
+}
+
+static void drop(struct work_struct *work)
+{
+	put_page(page);
+}
+
+static DECLARE_DELAYED_WORK(drop_work, drop);
+
+static int refer_call(struct kprobe *p, struct pt_regs *regs)
+{
+	if (!atomic_read(&calls) && get_page_unless_zero(page)) {
+		atomic_inc(&calls);
+		schedule_delayed_work(&drop_work, msecs_to_jiffies(wait_ms));
+	}
+	return 0;
 }
 
 static int owned_call(struct kprobe *p, struct pt_regs *regs)
@@ -134,60 +276,157 @@ static void span_changes(struct perf_event *event, struct perf_sample_data *data
 	mdelay(wait_ms);
 }
 
+/* Called in the middle of something: that must find all registers as they were. */
+void mhp_trap_paused(void);
+void mhp_trap_paused(void)
+{
+	wait_for_go();
+}
+
+void mhp_trap_pause(void);
+asm(".pushsection .text\n"
+	".type mhp_trap_pause, @function\n"
+	"mhp_trap_pause:\n"
+	"	pushfq\n"
+	"	push %rax\n"
+	"	push %rcx\n"
+	"	push %rdx\n"
+	"	push %rsi\n"
+	"	push %rdi\n"
+	"	push %r8\n"
+	"	push %r9\n"
+	"	push %r10\n"
+	"	push %r11\n"
+	"	call mhp_trap_paused\n"
+	"	pop %r11\n"
+	"	pop %r10\n"
+	"	pop %r9\n"
+	"	pop %r8\n"
+	"	pop %rdi\n"
+	"	pop %rsi\n"
+	"	pop %rdx\n"
+	"	pop %rcx\n"
+	"	pop %rax\n"
+	"	popfq\n"
+	"	" ASM_RET
+	".size mhp_trap_pause, .-mhp_trap_pause\n"
+	".popsection\n");
+STACK_FRAME_NON_STANDARD(mhp_trap_pause);
+
+/* Have the thread that read return by way of the above. */
+static void head_is_read(struct perf_event *event, struct perf_sample_data *data,
+			 struct pt_regs *regs)
+{
+	if (current != thread || atomic_inc_return(&calls) != nth)
+		return;
+	regs->sp -= sizeof(long);
+	*(unsigned long *)regs->sp = regs->ip;
+	regs->ip = (unsigned long)mhp_trap_pause;
+}
+
+static int replace(void *unused)
+{
+	int (*replace_free)(unsigned long start_pfn, unsigned long end_pfn) = (void *)called[0];
+	unsigned long pfn = page_to_pfn(page);
+
+	replace_free(pfn, pfn + 1);
+	atomic_inc(&owned);
+	while (!kthread_should_stop())
+		msleep(20);
+	return 0;
+}
+
 static void clear_trap(void)
 {
 	unsigned int i;
 
-	if (probe.symbol_name)
-		unregister_kprobe(&probe);
-	memset(&probe, 0, sizeof(probe));
+	WRITE_ONCE(go, true);
+	if (thread)
+		kthread_stop(thread);
+	thread = NULL;
+	for (i = 0; i < ARRAY_SIZE(probes); i++) {
+		if (probes[i].symbol_name)
+			unregister_kprobe(&probes[i]);
+		memset(&probes[i], 0, sizeof(probes[i]));
+		entered[i] = false;
+		left[i] = false;
+	}
 	for (i = 0; i < ARRAY_SIZE(watches); i++) {
 		if (watches[i])
 			unregister_wide_hw_breakpoint(watches[i]);
 		watches[i] = NULL;
 	}
+	flush_delayed_work(&drop_work);
 	atomic_set(&calls, 0);
 	atomic_set(&owned, 0);
+	go = false;
 }
 
-static int set_probe(kprobe_pre_handler_t handler)
+static int set_probe(int i, const char *symbol, kprobe_pre_handler_t handler)
 {
 	int ret;
 
-	probe.symbol_name = function;
-	probe.pre_handler = handler;
-	probe.post_handler = after_call;
-	ret = register_kprobe(&probe);
+	probes[i].symbol_name = symbol;
+	probes[i].pre_handler = handler;
+	probes[i].post_handler = after_call;
+	ret = register_kprobe(&probes[i]);
 	if (ret)
-		probe.symbol_name = NULL;
+		probes[i].symbol_name = NULL;
+	return ret;
+}
+
+/* One that puts something in place of the function */
+static int set_detour(int i, const char *symbol, kprobe_pre_handler_t handler)
+{
+	called[i] = (void *)lookup(symbol);
+	return called[i] ? set_probe(i, symbol, handler) : -ENOENT;
+}
+
+static int set_watch(int i, void *addr, int type, perf_overflow_handler_t handler)
+{
+	struct perf_event_attr attr;
+	int ret = 0;
+
+	hw_breakpoint_init(&attr);
+	attr.bp_addr = (unsigned long)addr;
+	attr.bp_len = HW_BREAKPOINT_LEN_8;
+	attr.bp_type = type;
+	watches[i] = register_wide_hw_breakpoint(&attr, handler, NULL);
+	if (IS_ERR((void __force *)watches[i])) {
+		ret = PTR_ERR((void __force *)watches[i]);
+		watches[i] = NULL;
+	}
 	return ret;
 }
 
 static int set_watches(int nid)
 {
-	struct perf_event_attr attr;
 	struct zone *zone;
-	unsigned int i;
 
 	if (nid < 0 || nid >= MAX_NUMNODES || !node_online(nid))
 		return -EINVAL;
 	zone = &NODE_DATA(nid)->node_zones[ZONE_MOVABLE];
+	return set_watch(0, &zone->zone_start_pfn, HW_BREAKPOINT_W, span_changes) ?:
+	       set_watch(1, &zone->spanned_pages, HW_BREAKPOINT_W, span_changes);
+}
 
-	for (i = 0; i < ARRAY_SIZE(watches); i++) {
-		hw_breakpoint_init(&attr);
-		attr.bp_addr = i ? (unsigned long)&zone->spanned_pages :
-				   (unsigned long)&zone->zone_start_pfn;
-		attr.bp_len = HW_BREAKPOINT_LEN_8;
-		attr.bp_type = HW_BREAKPOINT_W;
-		watches[i] = register_wide_hw_breakpoint(&attr, span_changes, NULL);
-		if (IS_ERR((void __force *)watches[i])) {
-			int ret = PTR_ERR((void __force *)watches[i]);
+static int set_replace(u64 start)
+{
+	struct task_struct *task;
+	int ret;
 
-			watches[i] = NULL;
-			clear_trap();
-			return ret;
-		}
-	}
+	called[0] = (void *)lookup("replace_free_hugepage_folios");
+	if (!called[0])
+		return -ENOENT;
+	/* The second word of a struct page says whether it is a tail, and of what. */
+	ret = set_watch(0, (unsigned long *)page + 1, HW_BREAKPOINT_RW, head_is_read);
+	if (ret)
+		return ret;
+	task = kthread_create(replace, NULL, KBUILD_MODNAME);
+	if (IS_ERR(task))
+		return PTR_ERR(task);
+	thread = task;
+	wake_up_process(task);
 	return 0;
 }
 
@@ -198,7 +437,10 @@ static int add(int nid, u64 start, u64 size)
 	int ret;
 
 	adder = current;
-	ret = add_memory(nid, start, size, MHP_NONE);
+	if (mgid >= 0)
+		ret = add_memory(mgid, start, size, MHP_NID_IS_MGID);
+	else
+		ret = add_memory(nid, start, size, MHP_NONE);
 	adder = NULL;
 	return ret;
 }
@@ -217,38 +459,59 @@ static int unmap(u64 start)
 
 static int failure(void)
 {
-	struct page *page = alloc_page(GFP_HIGHUSER_MOVABLE);
+	struct page *fails = alloc_page(GFP_HIGHUSER_MOVABLE);
 	unsigned long pfn;
 
-	if (!page)
+	if (!fails)
 		return -ENOMEM;
-	pfn = page_to_pfn(page);
-	get_page(page);
+	pfn = page_to_pfn(fails);
+	get_page(fails);
 	memory_failure(pfn, MF_COUNT_INCREASED | MF_SW_SIMULATED);
-	atomic_set(&calls, page_count(page));
-	put_page(page);
+	atomic_set(&calls, page_count(fails));
+	put_page(fails);
 	return unpoison_memory(pfn);
+}
+
+static int set_group(int nid, u64 unit)
+{
+	if (mgid >= 0)
+		return -EBUSY;
+	mgid = memory_group_register_dynamic(nid, PHYS_PFN(unit));
+	return min(mgid, 0);
+}
+
+static int find_page(u64 start)
+{
+	page = pfn_to_online_page(PHYS_PFN(start));
+	return page ? 0 : -ENXIO;
 }
 
 static int set_trap(const char *val)
 {
-	char name[64];
+	u64 start;
 	int nid;
 
 	clear_trap();
 	if (sysfs_streq(val, "none"))
 		return 0;
 	if (sscanf(val, "fail %63s %u %li", function, &nth, &value) == 3)
-		return set_probe(fail_call);
+		return set_probe(0, function, fail_call);
 	if (sscanf(val, "slow %63s %u", function, &wait_ms) == 2)
-		return set_probe(slow_call);
-	if (sscanf(val, "sleep %63s %u", function, &wait_ms) == 2) {
-		slept_for = (void *)lookup(function);
-		return slept_for ? set_probe(sleep_call) : -ENOENT;
-	}
-	if (sscanf(val, "owned %63s %63s", function, name) == 2) {
-		mutex = (struct mutex *)lookup(name);
-		return mutex ? set_probe(owned_call) : -ENOENT;
+		return set_probe(0, function, slow_call);
+	if (sscanf(val, "sleep %63s %u", function, &wait_ms) == 2)
+		return set_detour(0, function, sleep_call);
+	if (sscanf(val, "late %63s %15s", function, name) == 2)
+		return set_detour(0, function, late_call);
+	if (sscanf(val, "between %63s %63s", function, other) == 2)
+		return set_detour(0, function, between_call) ?:
+		       set_detour(1, other, between_call);
+	if (sscanf(val, "refer %63s %lli %u", function, &start, &wait_ms) == 3)
+		return find_page(start) ?: set_probe(0, function, refer_call);
+	if (sscanf(val, "replace %lli %u", &start, &nth) == 2)
+		return find_page(start) ?: set_replace(start);
+	if (sscanf(val, "owned %63s %63s", function, other) == 2) {
+		mutex = (struct mutex *)lookup(other);
+		return mutex ? set_probe(0, function, owned_call) : -ENOENT;
 	}
 	if (sscanf(val, "span %d %u", &nid, &wait_ms) == 2)
 		return set_watches(nid);
@@ -267,8 +530,14 @@ static int cmd_set(const char *val, const struct kernel_param *kp)
 		return remove_memory(start, size);
 	if (sscanf(val, "unmap %lli", &start) == 1)
 		return unmap(start);
+	if (sscanf(val, "group %d %lli", &nid, &size) == 2)
+		return set_group(nid, size);
 	if (sysfs_streq(val, "failure"))
 		return failure();
+	if (sysfs_streq(val, "go")) {
+		WRITE_ONCE(go, true);
+		return 0;
+	}
 	return set_trap(val);
 }
 
@@ -295,6 +564,8 @@ module_init(mhp_trap_init);
 static void __exit mhp_trap_exit(void)
 {
 	clear_trap();
+	/* One that has memory stays. */
+	memory_group_unregister(mgid);
 }
 module_exit(mhp_trap_exit);
 

@@ -23,8 +23,10 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(TOP, 'scripts', 'tests'))
 # pylint: disable=wrong-import-position
 from lib import (BUILTIN_INDEX, GIB, GRANULE, MEMORY, MIB, SECTION, Failure, Test,  # noqa: E402
-                 builtin_index, expect, helper, module)
-from guest import BAD, BASE, BUILD, GuestError, QMPError, choose_accel, has_option, note  # noqa: E402
+                 builtin_index, expect, expect_between, helper, module, version)
+from guest import (BAD, BASE, BUILD, GuestError, QMPError, choose_accel,  # noqa: E402
+                   has_option, note)
+from virtio_mem import Device  # noqa: E402
 
 FLAVOURS = {'stock': 'stock', 'lifetime': 'stock + P1', 'patched': 'patched', 'debug': 'debug'}
 BLOCKS_ONLY = ('stock', 'lifetime')     # take nothing but whole memory blocks
@@ -34,6 +36,7 @@ NUDGE = 0.5             # seconds without progress until virtio-mem is asked aga
 FEW = 3                 # rounds at least, else a run has shown nothing
 PATIENCE = 8            # times that what was asked for may take, for so few
 MOST = 1024             # MiB that are plugged at a time
+BALLOON = (16, 64)      # MiB that the balloon takes
 
 # Loads that need more than Kconfig.fragment has
 NEEDS = {'page_owner': 'PAGE_OWNER', 'damon': 'DAMON_SYSFS', 'kmemleak': 'DEBUG_KMEMLEAK'}
@@ -79,34 +82,29 @@ class Kind:
 class VirtioMem(Kind):
     """A virtio-mem device that is given sizes in units of 2 MiB"""
 
-    PATH = '/machine/peripheral/vm0'
+    def __init__(self, soak):
+        super().__init__(soak)
+        self.vm = None
 
     def guest(self):
-        return {'args': ['-object', f'memory-backend-ram,id=vm,size={MOST}M,reserve=off', '-device',
-                         'virtio-mem-pci,id=vm0,memdev=vm,requested-size=0,block-size=2M']}
+        # By this policy, who reads valid_zones looks at pages of the device.
+        return {'args': Device.args(MOST * MIB),
+                'cmdline': 'memory_hotplug.online_policy=auto-movable'}
 
     def prepare(self, g):
-        self.g = g
-        start = next(d['data']['memaddr'] for d in g.qmp('query-memory-devices')
-                     if d['type'] == 'virtio-mem')
-        return start, start + MOST * MIB
-
-    def ask(self, size):
-        self.g.qmp('qom-set', path=self.PATH, property='requested-size', value=size)
-
-    def plugged(self):
-        return self.g.qmp('qom-get', path=self.PATH, property='size')
+        self.g, self.vm = g, Device(g)
+        return self.vm.start(), self.vm.start() + MOST * MIB
 
     def resize(self, size):
         """To that size, with nothing but the time that passes without any progress
         being bounded."""
-        self.ask(size)
-        seen, since = self.plugged(), time.monotonic()
+        self.vm.ask(size)
+        seen, since = self.vm.size(), time.monotonic()
         asked, gap = since, NUDGE
         while seen != size:
             time.sleep(0.05)
             now = time.monotonic()
-            last, seen = seen, self.plugged()
+            last, seen = seen, self.vm.size()
             if seen != last:
                 since, asked, gap = now, now, NUDGE
             if now - since > BOUND * self.g.slow:
@@ -115,8 +113,8 @@ class VirtioMem(Kind):
                 # After a failure, the driver tries again only in a minute, or if asked.
                 # It begins anew then: not too often.
                 self.soak.refused += 1
-                self.ask(size + GRANULE)
-                self.ask(size)
+                self.vm.ask(size + GRANULE)
+                self.vm.ask(size)
                 asked, gap = now, min(gap * 2, 16 * NUDGE)
 
     def round(self):
@@ -256,6 +254,26 @@ class Kmem(Kind):
                 self.to_dax(name, False)
 
 
+class Balloon:
+    """A virtio-balloon that takes memory and gives it back in turn, and reports what is free.
+    MemTotal counts what it has."""
+
+    ARGS = ['-device', 'virtio-balloon-pci,free-page-reporting=on,deflate-on-oom=on']
+
+    def __init__(self, g):
+        self.g = g
+        self.full = self.left()
+        self.taken = 0      # MiB that it had at the most
+
+    def left(self):
+        """Bytes that it has left to the guest, as far as it got."""
+        return self.g.qmp('query-balloon')['actual']
+
+    def take(self, size):
+        self.taken = max(self.taken, (self.full - self.left()) // MIB)
+        self.g.qmp('balloon', value=self.full - size)
+
+
 KINDS = {'virtio-mem': VirtioMem, 'dimms': Dimms, 'kmem': Kmem}
 
 
@@ -272,7 +290,7 @@ class Soak:
         self.without = list(without)
         self.rounds = self.refused = 0
         self.began = self.ended = None
-        self.g = self.total = None
+        self.g = self.total = self.balloon = None
         self.heard = (0, 0)
 
     def took(self):
@@ -307,18 +325,19 @@ class Soak:
         t, image = self.test, self.test.image(self.flavour)
         kwargs = {'mem': '1G', 'smp': 4, 'args': [], 'cmdline': '', 'share': [],
                   **self.kind.guest()}
-        kwargs['args'] = ['-device', 'virtio-balloon-pci,free-page-reporting=on'] + kwargs['args']
+        kwargs['args'] = Balloon.ARGS + kwargs['args']
         kwargs['cmdline'] += ' cma=32M printk.devkmsg=on'
         kwargs['share'] += [helper('memfill'), helper('soak')]
         if self.selfcheck:
             kwargs['share'].append(module(t.base, self.flavour, 'mhp_debug'))
         if has_option(image, 'KASAN'):
             kwargs['mem'] = '2G'
-        if has_option(image, 'PAGE_OWNER'):
-            # That of 6.12 takes the page_ext of a gigantic page for one array.
+        if has_option(image, 'PAGE_OWNER') and version(t.base) < (7, 3):
+            # It takes the page_ext of a gigantic page for one array.
             self.without.append('gigantic')
         with t.guest(flavour=self.flavour, files=False, **kwargs) as g:
             self.g = g
+            self.balloon = Balloon(g)
             g.auto_online('online_movable')
             start, end = self.kind.prepare(g)
             self.total = g.memtotal()
@@ -329,6 +348,8 @@ class Soak:
             while self.took() < self.seconds or self.rounds < FEW:
                 if self.took() > self.seconds * PATIENCE:
                     raise Hung(f'fewer than {FEW} rounds in {self.took():.0f} s')
+                low, high = BALLOON if self.rounds % 2 == 0 else (0, 0)
+                self.balloon.take(t.random.randint(low, high) * MIB)
                 self.kind.round()
                 self.listen()
                 self.rounds += 1
@@ -342,6 +363,9 @@ class Soak:
         self.wait('the loads end', lambda: self.said('done'), pause=0.5)
         self.listen()
         self.kind.empty()
+        self.balloon.take(0)
+        self.wait('the balloon is empty', lambda: self.balloon.left() == self.balloon.full)
+        expect_between('MiB that the balloon had', self.balloon.taken, *BALLOON)
         self.kind.present(0)
         steps = {k: int(n) for k, n in re.findall(r'(\w+)=(\d+)', self.said('done')[0])}
         expect('loads that did nothing', [k for k, n in steps.items() if not n], [])

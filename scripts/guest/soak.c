@@ -46,6 +46,7 @@
 #define HUGETLB		"/sys/kernel/mm/hugepages/hugepages-"
 #define KSM		"/sys/kernel/mm/ksm/"
 #define HWPOISON	"/sys/kernel/debug/hwpoison/"
+#define SPLIT		"/sys/kernel/debug/split_huge_pages"
 #define MEMORY		"/sys/devices/system/memory/"
 #define KPF_HWPOISON	(1UL << 19)
 #define KPF_MLOCKED	(1UL << 33)
@@ -146,6 +147,18 @@ static size_t get(const char *path, off_t at, size_t size)
 	}
 	close(fd);
 	return all;
+}
+
+/* A word of a file of them, or 0. */
+static unsigned long word(const char *path, unsigned long index)
+{
+	int fd = open(path, O_RDONLY);
+	unsigned long value = 0;
+
+	if (pread(fd, &value, sizeof(value), index * sizeof(value)) != sizeof(value))
+		value = 0;
+	close(fd);
+	return value;
 }
 
 /* The first pfn of a random sub-section of what comes and goes, or any. */
@@ -296,6 +309,11 @@ static void damon_ends(void)
 	put(DAMON "nr_kdamonds", "0");
 }
 
+static int split(void)
+{
+	return put(SPLIT, "1") ? fail("split_huge_pages") : 0;
+}
+
 static int kmemleak(void)
 {
 	put("/sys/kernel/debug/kmemleak", "scan");
@@ -356,13 +374,7 @@ static unsigned long poisoned[64];	/* pfns */
 
 static int is_poisoned(unsigned long pfn)
 {
-	int fd = open("/proc/kpageflags", O_RDONLY);
-	unsigned long flags = 0;
-
-	if (pread(fd, &flags, 8, pfn * 8) != 8)
-		flags = 0;
-	close(fd);
-	return !!(flags & KPF_HWPOISON);
+	return !!(word("/proc/kpageflags", pfn) & KPF_HWPOISON);
 }
 
 /* Somebody may have the page in hand: then later. The memory may also have gone. */
@@ -407,12 +419,8 @@ static int soft_offline(void)
 /* Where a page is, or was before it was poisoned. */
 static unsigned long pfn_of(const void *mem)
 {
-	int fd = open("/proc/self/pagemap", O_RDONLY);
-	unsigned long entry = 0;
+	unsigned long entry = word("/proc/self/pagemap", (unsigned long)mem / PAGE);
 
-	if (pread(fd, &entry, 8, (unsigned long)mem / PAGE * 8) != 8)
-		entry = 0;
-	close(fd);
 	return entry >> 62 == 1 ? (entry & ((1UL << 55) - 1)) >> 5 : entry & ((1UL << 55) - 1);
 }
 
@@ -633,6 +641,7 @@ static const struct load {
 	{ "page_idle", page_idle, .pause = 4, .needs = "/sys/kernel/mm/page_idle/bitmap" },
 	{ "damon", damon, .pause = 0, .needs = DAMON,
 	  .begin = damon_begins, .finish = damon_ends },
+	{ "split", split, .pause = 8, .needs = SPLIT },
 	{ "kmemleak", kmemleak, .pause = 10, .needs = "/sys/kernel/debug/kmemleak" },
 	{ "sysfs", sysfs, .pause = 10 },
 	{ "cma", cma, .pause = 4, .needs = "/sys/kernel/debug/cma/reserved" },

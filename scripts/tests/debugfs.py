@@ -14,6 +14,7 @@ from lib import (BUILD, GRANULE, MEMORY, MIB, PAGE, SECTION, TOP, Failure, World
                  parse_zoneinfo, snapshot, system_ram, version)
 from devices import dax_guest, make_dax, to_system_ram
 from sections import HIDDEN
+from virtio_mem import Device
 
 MHP = '/sys/kernel/debug/mhp'
 STATES = ('granularity', 'sections', 'blocks', 'memmap', 'map', 'stats', 'last_error')
@@ -480,19 +481,14 @@ def debugfs_leaves_what_others_own(t):
         g.sh('rmmod mhp_debug')
 
 
-def virtio_args():
-    return ['-object', 'memory-backend-ram,id=vm,size=512M,reserve=off',
-            '-device', 'virtio-mem-pci,id=vm0,memdev=vm,requested-size=256M,block-size=2M']
-
-
 @case(needs='debug')
 def debugfs_leaves_virtio_mem(t):
     """R6: no knob removes what virtio-mem brought, and the self check agrees with its blocks."""
-    with t.guest(args=virtio_args(), debugfs=True) as g:
+    with t.guest(args=Device.args(512 * MIB), debugfs=True) as g:
         g.auto_online('online_movable')
-        g.wait_for('virtio-mem has plugged', lambda: 'virtio_mem' in g.read('/proc/iomem'), 60)
-        m = re.search(r'([0-9a-f]+)-[0-9a-f]+ : System RAM \(virtio_mem\)', g.read('/proc/iomem'))
-        refused(g, 'offline_and_remove', f'start=0x{m[1]} size=128M', 'EBUSY',
+        vm = Device(g)
+        vm.resize(256 * MIB)
+        refused(g, 'offline_and_remove', f'start={h(vm.start())} size=128M', 'EBUSY',
                 'System RAM (virtio_mem)')
         selfcheck(g)
 

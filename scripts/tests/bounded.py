@@ -120,6 +120,39 @@ def eject_of_pinned_dimm(t):
             verify()
 
 
+@contextlib.contextmanager
+def memory_is_used(g):
+    """Somebody takes pages as soon as there are any, and gives them back."""
+    g.sh('( while [ ! -e /tmp/stop ]; do dd if=/dev/zero of=/tmp/f bs=64k count=128; done ) '
+         '>/dev/null 2>&1 &')
+    yield
+    g.sh('touch /tmp/stop')
+
+
+@case(needs='debug')
+def plug_of_vetoed_dimm(t):
+    """I11: a plug ends, in a kernel thread, if a part is refused and another does not move."""
+    with t.guest(mem='2G', debugfs=True) as g:
+        w = World(g)
+        g.auto_online('online_movable')
+        one = g.device_memory()
+        rams = [(one, SECTION, 0, 'Movable'), (one + SECTION, 6 * MIB, 0, None)]
+        with memory_is_used(g):
+            # A page of the first block is pinned before the second is refused.
+            g.mod_ok(f'veto {h(one + SECTION)} 12 {h(one)} {h(SECTION)}')
+            with seconds(g, 'plug', 0, PATIENCE + 5):
+                g.plug('one', SECTION + 6 * MIB, addr=one)
+            w.check(rams, 'half of it online')
+            others_go_on(g)
+            g.mod_ok('veto 0 0')
+            with seconds(g, 'eject', PATIENCE, 2 * PATIENCE + 20):
+                g.eject('one', gone=False)
+            w.check(rams, 'refused')
+            g.mod_ok('unpin')
+        g.eject('one')
+        w.check([], 'ejected')
+
+
 @case(needs='debug')
 def eject_of_pinned_full_block(t):
     """I11: a page that does not move keeps a DIMM of full blocks, and the eject ends, too."""
@@ -434,23 +467,20 @@ def online_undone_with_pinned_page(t):
         w = World(g)
         for start, size in (a, b, c):
             g.mod_ok(f'add 0 {h(start)} {h(size)}')
-        # Somebody takes pages as soon as there are any, and one of them is pinned
-        # before the notifier refuses the last extent.
-        g.sh('( while [ ! -e /tmp/stop ]; do dd if=/dev/zero of=/tmp/f bs=64k count=128; done ) '
-             '>/dev/null 2>&1 &')
-        g.mod_ok(f'veto {h(c[0])} 12 {h(a[0])} {h(a[1])}')
-        with seconds(g, 'online', PATIENCE, PATIENCE + 15):
-            expect('online', g.state(BLOCK, 'online_movable'), 'ENOMEM')
-        w.check([(*a, 0, 'Movable'), (*b, 0, None), (*c, 0, None)], 'undone, but for one')
-        if not re.search(rf'memory \[0x0*{a[0]:x}-.* stays online', g.console()):
-            fail('the log', 'that an extent stays online', g.console()[-500:])
-        others_go_on(g, HIDDEN + 2 * SECTION)
-        g.mod_ok('veto 0 0')
-        g.mod_ok('unpin')
-        expect('offline', g.state(BLOCK, 'offline'), None)
-        w.check([(*r, 0, None) for r in (a, b, c)], 'offline')
-        expect('online', g.state(BLOCK, 'online_movable'), None)
-        g.sh('touch /tmp/stop')
+        with memory_is_used(g):
+            # One of its pages is pinned before the notifier refuses the last extent.
+            g.mod_ok(f'veto {h(c[0])} 12 {h(a[0])} {h(a[1])}')
+            with seconds(g, 'online', PATIENCE, PATIENCE + 15):
+                expect('online', g.state(BLOCK, 'online_movable'), 'ENOMEM')
+            w.check([(*a, 0, 'Movable'), (*b, 0, None), (*c, 0, None)], 'undone, but for one')
+            if not re.search(rf'memory \[0x0*{a[0]:x}-.* stays online', g.console()):
+                fail('the log', 'that an extent stays online', g.console()[-500:])
+            others_go_on(g, HIDDEN + 2 * SECTION)
+            g.mod_ok('veto 0 0')
+            g.mod_ok('unpin')
+            expect('offline', g.state(BLOCK, 'offline'), None)
+            w.check([(*r, 0, None) for r in (a, b, c)], 'offline')
+            expect('online', g.state(BLOCK, 'online_movable'), None)
         for start, size in (a, b, c):
             g.mod_ok(f'offremove {h(start)} {h(size)}')
         w.check([], 'removed')

@@ -11,6 +11,7 @@ from collections import namedtuple
 from lib import (BUILD, GIB, MEMORY, MIB, MOD, PAGE, SECTION, Failure, World, case, expect, fail,
                  h)
 from bounded import going_offline, pin
+from devices import DAX_SIZE, dax_guest, make_dax, to_devdax, to_system_ram
 from failure import HIDDEN_HIGH, HIGH, still_usable
 from sections import BLOCK, HIDDEN, TWO_NODES
 from stock import Watch
@@ -311,6 +312,46 @@ def ssdt_memory_there_since_boot(t):
         expect('offline', g.state(full[0] // SECTION, 'offline'), None)
         fw.eject('MHP0', 7, BUSY)
         w.check([rams[0], (*full, 0, None)], 'refused while offline')
+
+
+@case()
+def ssdt_memory_beside_kmem(t):
+    """R9: memory of a table comes back after daxctl took the block offline that it shares."""
+    fw = Firmware(t)
+    start = HIDDEN + 32 * MIB
+    with dax_guest(t, '1G', start, guest=lambda **kwargs: fw.guest(t, **kwargs)) as g:
+        dax = make_dax(g, start)
+        w = World(g)
+        end = dax + DAX_SIZE
+        ram = (dax, DAX_SIZE, 0, 'Movable')
+        ranges = [(end, 16 * MIB), (end + 18 * MIB, 32 * MIB)]
+        others = [(*r, 0, 'Movable') for r in ranges]
+
+        def check(rams, what):
+            w.check(rams, what, spans=False, devices=None)
+
+        g.auto_online('online_movable')
+        fw.load('mem', system_bus(memory('MHP0', 7, *ranges)), 'MHP0')
+        g.auto_online('offline')
+        for _ in range(2):
+            check(others, 'loaded')
+            to_system_ram(g)
+            check(others + [ram], 'system-ram')
+            to_devdax(g)
+        check(others, 'devdax')
+        # Each goes without the other.
+        to_system_ram(g)
+        fw.eject('MHP0', 7)
+        check([ram], 'ejected')
+        g.auto_online('online_movable')
+        fw.toggle('MHP0')
+        fw.check('MHP0', 7)
+        check(others + [ram], 'back')
+        g.auto_online('offline')
+        to_devdax(g)
+        check(others, 'devdax again')
+        fw.eject('MHP0', 7)
+        check([], 'none left')
 
 
 # --- containers --------------------------------------------------------------------

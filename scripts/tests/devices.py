@@ -11,10 +11,10 @@ from virtio_mem import Device
 DAX_SIZE = 414 * MIB            # of 416 MiB; libnvdimm keeps 2 MiB
 
 
-def dax_guest(t, mem, start, cmdline='', debugfs=False):
-    """A guest with a legacy pmem region of 416 MiB at start."""
-    return t.guest(mem='2G', cmdline=f'mem={mem} memmap=416M!{h(start)} {cmdline}',
-                   share=[builtin_index(t.base, t.flavour)], debugfs=debugfs)
+def dax_guest(t, mem, start, cmdline='', debugfs=False, guest=None):
+    """A guest, or what guest() makes, with a legacy pmem region of 416 MiB at start."""
+    return (guest or t.guest)(mem='2G', cmdline=f'mem={mem} memmap=416M!{h(start)} {cmdline}',
+                              share=[builtin_index(t.base, t.flavour)], debugfs=debugfs)
 
 
 def make_dax(g, start):

@@ -165,7 +165,7 @@ deps: ## install the Debian packages that are missing, or say which
 
 clean: ## remove objects, images and logs; keep the source trees
 	rm -rf build/log build/*/kunit build/*/kunit-co* build/*/stock build/*/lifetime build/*/patched build/*/debug build/*/large-order build/*/arm64-* \
-		build/*/compile-check build/debian-* build/util-linux build/ccache build/guest build/initramfs*.cpio* build/accel
+		build/*/compile-check build/debian-* build/util-linux build/daxctl build/ccache build/guest build/initramfs*.cpio* build/accel
 
 distclean: ## remove all of build/, the work tree with its commits included
 	rm -rf build

@@ -50,18 +50,11 @@ unpack() {
 
 # What an ELF file needs, by path in the image.
 libraries() {
-	local lib
 	if [ -z "$sysroot" ]; then
 		{ ldd "$1" 2>/dev/null || true; } | { grep -oE '/[^ ]+' || true; }
 		return
 	fi
-	readelf -l "$1" | sed -n 's/.*program interpreter: \(.*\)]/\1/p'
-	readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)]/\1/p' | while read -r lib; do
-		lib=$(cd "$sysroot" && find lib usr/lib -name "$lib" | head -n 1)
-		[ -n "$lib" ] || die "$1: a library is missing"
-		echo "/$lib"
-		libraries "$sysroot/$lib"
-	done
+	elf_libraries "$sysroot" "$1"
 }
 
 # Copy one file, and the libraries it needs, to its own place in the image.

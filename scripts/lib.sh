@@ -65,6 +65,18 @@ debian_mirror() {
 		awk 'NR == 1 { print } END { exit !NR }'
 }
 
+# elf_libraries ROOT FILE: the path below ROOT of all that a program or library needs.
+elf_libraries() {
+	local lib
+	readelf -l "$2" | sed -n 's/.*program interpreter: \(.*\)]/\1/p'
+	readelf -d "$2" | sed -n 's/.*(NEEDED).*\[\(.*\)]/\1/p' | while read -r lib; do
+		lib=$(cd "$1" && find lib usr/lib -name "$lib" | head -n 1)
+		[ -n "$lib" ] || die "$2: a library is missing"
+		echo "/$lib"
+		elf_libraries "$1" "$1/$lib"
+	done
+}
+
 say() { printf '%s\n' "$*"; }
 warn() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 die() { warn "$*"; exit 1; }

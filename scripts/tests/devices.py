@@ -1,25 +1,32 @@
 # SPDX-License-Identifier: GPL-2.0
 """Devices that bring memory other than DIMMs: kmem, pmem, virtio-mem."""
 
+import os
 import re
+import subprocess
 
-from lib import (BUILTIN_INDEX, GRANULE, INJECT, MEMORY, MIB, SECTION, World, builtin_index, case,
-                 expect, expect_between, expect_lines, fail, h, parse_zoneinfo)
+from lib import (BUILTIN_INDEX, GRANULE, INJECT, MEMORY, MIB, SECTION, TOP, World, builtin_index,
+                 case, expect, expect_between, expect_lines, fail, h, parse_zoneinfo)
 from sections import BLOCK, HIDDEN
 from virtio_mem import Device
 
 DAX_SIZE = 414 * MIB            # of 416 MiB; libnvdimm keeps 2 MiB
 
 
-def dax_guest(t, mem, start, cmdline='', debugfs=False, guest=None):
-    """A guest, or what guest() makes, with a legacy pmem region of 416 MiB at start."""
+def dax_guest(t, mem, start, cmdline='', debugfs=False, guest=None, tools=()):
+    """A guest, or what guest() makes, with a legacy pmem region of 416 MiB at start; tools:
+    folders with other programs than those that guests have."""
     return (guest or t.guest)(mem='2G', cmdline=f'mem={mem} memmap=416M!{h(start)} {cmdline}',
-                              share=[builtin_index(t.base, t.flavour)], debugfs=debugfs)
+                              share=[builtin_index(t.base, t.flavour), *tools], debugfs=debugfs)
 
 
 def make_dax(g, start):
     """Make the region a device-dax device, and return the range of the device."""
     g.sh(BUILTIN_INDEX)
+    # Other versions than those that guests have, if given
+    g.sh('cd /mnt/share/daxctl 2>/dev/null || exit 0; for p in daxctl ndctl; do '
+         'echo "exec $PWD/run $p \\"\\$@\\"" >/usr/bin/$p; '
+         '[ "$($p --version)" = "$(./run $p --version)" ] || exit 1; done')
     g.sh('ndctl create-namespace -f -e namespace0.0 -m devdax -M mem -a 2M', timeout=120)
     size = int(g.read('/sys/bus/dax/devices/dax0.0/size'))
     expect('size of the dax device', size, DAX_SIZE)
@@ -80,10 +87,10 @@ def bind_devdax(g):
 
 
 @case(quick=True, needs='granules')
-def kmem_unaligned_by_daxctl(t):
+def kmem_unaligned_by_daxctl(t, tools=()):
     """R5 R6: unmodified daxctl makes all of an unaligned device System RAM, and undoes it."""
     start = HIDDEN + 32 * MIB
-    with dax_guest(t, '1G', start) as g:
+    with dax_guest(t, '1G', start, tools=tools) as g:
         dax = make_dax(g, start)
         w = World(g)
         ram = (dax, DAX_SIZE, 0, 'Movable')
@@ -154,10 +161,10 @@ def kmem_beside_hot_added(t):
 
 
 @case()
-def kmem_gives_back_neighbours(t):
+def kmem_gives_back_neighbours(t, tools=()):
     """R9: what went offline only because daxctl took a shared block offline comes back."""
     start = HIDDEN + 32 * MIB
-    with dax_guest(t, '1G', start) as g:
+    with dax_guest(t, '1G', start, tools=tools) as g:
         dax = make_dax(g, start)
         w = World(g)
         end = dax + DAX_SIZE
@@ -194,6 +201,18 @@ def kmem_gives_back_neighbours(t):
         for s, size, *_ in others:
             if f'memory [{s:#010x}-{s + size - 1:#010x}] stays offline' not in g.console():
                 fail('console', f'that {s:#x} stays offline', g.console()[-1000:])
+
+
+@case(flavours=('patched',))
+def kmem_by_daxctl_of_debian_13(t):
+    """R5 R6 R9: two of the cases for a dax device, by daxctl and ndctl of Debian 13."""
+    done = subprocess.run([os.path.join(TOP, 'scripts', 'daxctl.sh')], stdout=subprocess.PIPE,
+                          text=True, check=False)
+    if done.returncode:
+        fail('scripts/daxctl.sh', 'a folder', done.returncode)
+    tools = [done.stdout.strip()]
+    kmem_unaligned_by_daxctl(t, tools)
+    kmem_gives_back_neighbours(t, tools)
 
 
 STATE = '/sys/bus/dax/devices/dax0.0/state'

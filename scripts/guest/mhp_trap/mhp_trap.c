@@ -244,13 +244,23 @@ static void drop(struct work_struct *work)
 
 static DECLARE_DELAYED_WORK(drop_work, drop);
 
-static int refer_call(struct kprobe *p, struct pt_regs *regs)
+static unsigned long refers(unsigned long a, unsigned long b, unsigned long c,
+			    unsigned long d, unsigned long e, unsigned long f)
 {
 	if (!atomic_read(&calls) && get_page_unless_zero(page)) {
 		atomic_inc(&calls);
 		schedule_delayed_work(&drop_work, msecs_to_jiffies(wait_ms));
 	}
-	return 0;
+	WRITE_ONCE(passes[0], current);
+	return called[0](a, b, c, d, e, f);
+}
+
+static int refer_call(struct kprobe *p, struct pt_regs *regs)
+{
+	if (passed(0))
+		return 0;
+	instruction_pointer_set(regs, (unsigned long)refers);
+	return 1;
 }
 
 static int owned_call(struct kprobe *p, struct pt_regs *regs)
@@ -506,7 +516,7 @@ static int set_trap(const char *val)
 		return set_detour(0, function, between_call) ?:
 		       set_detour(1, other, between_call);
 	if (sscanf(val, "refer %63s %lli %u", function, &start, &wait_ms) == 3)
-		return find_page(start) ?: set_probe(0, function, refer_call);
+		return find_page(start) ?: set_detour(0, function, refer_call);
 	if (sscanf(val, "replace %lli %u", &start, &nth) == 2)
 		return find_page(start) ?: set_replace(start);
 	if (sscanf(val, "owned %63s %63s", function, other) == 2) {

@@ -6,6 +6,7 @@ What is rare by itself is made to happen by scripts/guest/mhp_trap.
 """
 
 import contextlib
+import itertools
 import re
 import time
 
@@ -315,7 +316,8 @@ def fixed_valid_zones_of_group(t):
 def fixed_head_of_gigantic_page(t):
     """Who makes room for a contiguous range reads no head of a huge page that is gone."""
     gigantic, huge = (f'{HUGE}/hugepages-{kib}kB/nr_hugepages' for kib in (1 << 20, 2048))
-    for flavour, buggy in kernels(t):
+    # What the tail is of is asked to learn whether that is a huge page, and then which.
+    for (flavour, buggy), nth in itertools.product(kernels(t), (1, 2)):
         # Firmware has its tables where memory ends, and a gigantic page none.
         with trapped(t, flavour, mem='2560M', smp=2) as (g, trap):
             g.auto_online('online_movable')
@@ -326,8 +328,8 @@ def fixed_head_of_gigantic_page(t):
             expect('huge pages', g.sh(f'for f in {gigantic} {huge}; do echo 1 >$f; cat $f; done'),
                    '1\n1\n')
             # A tail in the second block, of a page whose head is in the first one.
-            trap.do(f'replace {h(HIDDEN + SECTION)} 2')
-            g.wait_for('the second look at the tail', lambda: trap.counts()[0] >= 2)
+            trap.do(f'replace {h(HIDDEN + SECTION)} {nth}')
+            g.wait_for(f'look {nth} at the tail', lambda: trap.counts()[0] >= nth)
             g.sh(f'echo 0 >{gigantic}')
             expect('offline', g.state(BLOCK, 'offline'), None)
             trap.remove(HIDDEN)

@@ -174,7 +174,8 @@ def main():
     parser.add_argument('--long', action='store_true', help='the long soaks as well')
     parser.add_argument('--seed', type=int, default=random.randrange(1 << 32),
                         help='of all that is random')
-    parser.add_argument('--jobs', type=int, default=os.cpu_count() or 1,
+    # Cases wait for something a third of their time.
+    parser.add_argument('--jobs', type=int, default=(os.cpu_count() or 1) * 3 // 2,
                         help='cases at a time (%(default)s)')
     parser.add_argument('--logdir', help='where consoles are kept')
     parser.add_argument('--list', action='store_true', help='tell of the cases and stop')

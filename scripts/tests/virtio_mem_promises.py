@@ -303,7 +303,7 @@ def vmem_allocations_fail(t):
             t.note(f'allocations that failed: {failed}')
             for kind, number in failed.items():
                 expect_between(f'{kind}: allocations that failed', number, 5, 1 << 20)
-            only_alloc_stacks(g, 'kworker')
+            only_alloc_stacks(g, r'kworker/\S+')
 
 
 def steps_of(t, flavour, cmdline, steps):

@@ -415,7 +415,9 @@ class Guest:
         where = ''
         if self.mon and self.proc.poll() is None:
             with contextlib.suppress(Exception):
-                text = self.hmp('info registers')
+                # Not by qmp(), which fails like this if QEMU does not answer, either.
+                text = self.mon.execute('human-monitor-command',
+                                        {'command-line': 'info registers'}, timeout=5)
                 m = re.search(r'\b((?:RIP|PC)=\w+)', text)
                 where = f'\n{m.group(1)}' if m else ''
         if self.proc.poll() is not None:

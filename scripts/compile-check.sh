@@ -94,7 +94,7 @@ entered() { # FLAVOUR DIR ARCH
 	while [[ $dir == */* ]]; do
 		up=$(dirname "$dir")
 		[ -f "$(src "$1")/$up/Kbuild" ] || [ -f "$(src "$1")/$up/Makefile" ] || return 0
-		[[ $up != arch/* || -f $(src "$1")/$up/Kbuild ]] || return 0
+		[[ $up != arch/* || $up == arch/*/* || -f $(src "$1")/$up/Kbuild ]] || return 0
 		case " $(members "$1" "$up" "$3") " in *" ${dir##*/}/ "*) ;; *) return 1 ;; esac
 		dir=$up
 	done

@@ -18,7 +18,7 @@ images = $(where)$(if $(arm64),/arm64-$(PAGES))
 arm64-archs = $(foreach p,$(or $(PAGES),4k 64k),--arch arm64-$(p))
 
 ifneq ($(arm64),)
-ifneq ($(filter test-debug measure soak check bisect,$(MAKECMDGOALS)),)
+ifneq ($(filter test-debug measure soak check bisect kunit kunit-mutants kunit-coverage,$(MAKECMDGOALS)),)
 $(error ARCH=arm64 is for kernel, module, run, shell, test and test-long)
 endif
 run shell module: PAGES := $(or $(PAGES),4k)
@@ -38,10 +38,11 @@ help: ## list the targets
 	@echo '  BASE=          7.3 (default) or 6.12: patches/BASE, Debian'"'"'s linux-source-BASE; with KDIR= the'
 	@echo '                 one which that is'
 	@echo '  KDIR=          use this source tree instead of the Debian package'
-	@echo '  POSTING=       a folder of patches/BASE: the series up to it, for apply, tree, kernel, run, shell'
-	@echo '                 and test; that posting alone for patches and bisect'
+	@echo '  POSTING=       a folder of patches/BASE: the series up to it, for apply, tree, kernel, run, shell,'
+	@echo '                 kunit and test; that posting alone for patches and bisect'
 	@echo '  FLAVOUR=       patched (default), stock, lifetime (up to 02-lifetime), debug or'
-	@echo '                 large-order (pages of up to 32 MiB), for kernel, run and shell'
+	@echo '                 large-order (pages of up to 32 MiB), for kernel, run and shell; large-order'
+	@echo '                 for kunit, too'
 	@echo '  ARCH=          x86_64 (default) or arm64, for kernel, run, shell and test'
 	@echo '  PAGES=         with ARCH=arm64: 4k or 64k (default: both; 4k for run and shell)'
 	@echo '  JOBS=          parallel compile jobs (default: one per CPU)'
@@ -131,6 +132,7 @@ kernel-arm64:
 # Pages of many granules: KUnit on both
 kernel-large-order:
 	@FLAVOUR=large-order scripts/kernel.sh build
+	@FLAVOUR=large-order scripts/kunit.sh build
 	@ARCH=arm64 scripts/deps.sh
 	@ARCH=arm64 PAGES=4k FLAVOUR=large-order scripts/kernel.sh build
 
@@ -164,7 +166,7 @@ deps: ## install the Debian packages that are missing, or say which
 	@scripts/deps.sh
 
 clean: ## remove objects, images and logs; keep the source trees
-	rm -rf build/log build/*/kunit build/*/kunit-co* build/*/stock build/*/lifetime build/*/patched build/*/debug build/*/large-order build/*/arm64-* \
+	rm -rf build/log build/*/kunit build/*/kunit-co* build/*/kunit-large-order build/*/stock build/*/lifetime build/*/patched build/*/debug build/*/large-order build/*/arm64-* \
 		build/*/compile-check build/debian-* build/util-linux build/daxctl build/ccache build/guest build/initramfs*.cpio* build/accel
 
 distclean: ## remove all of build/, the work tree with its commits included

@@ -403,6 +403,7 @@ static void mhp_edge_max_order(struct kunit *test)
 	unsigned int i, order;
 
 	need_areas(test);
+	kunit_info(test, "areas of %u granules", area_granules());
 	make_parts(test, base, layout->parts);
 	for (i = 0; layout->edges[i]; i++, pfn += nr) {
 		/* Sections begin and end without. */
@@ -608,7 +609,7 @@ struct beside {
 /* Have offline memory look as if it were free, and went on to the end of its area. */
 static void make_bait(const struct beside *beside, bool one)
 {
-	const struct page *ref = pfn_to_page(beside->pfn);
+	struct page *ref = pfn_to_page(beside->pfn);
 	unsigned long starts[] = { beside->below, beside->end };
 	unsigned long ends[] = { beside->pfn, beside->above };
 	unsigned long pfn, i;
@@ -676,20 +677,21 @@ static void make_beside(struct kunit *test, char what, unsigned int at, struct b
 	make_bait(beside, false);
 }
 
+static void remove_part(struct kunit *test, char what, u64 pfn, u64 end)
+{
+	if (pfn == end || what == '.')
+		return;
+	if (what == 'd')
+		mhp_must_remove_device(test, PFN_PHYS(pfn));
+	else
+		mhp_must_remove(test, PFN_PHYS(pfn), PFN_PHYS(end - pfn));
+}
+
 static void remove_beside(struct kunit *test, const struct beside *beside)
 {
-	u64 pfns[] = { beside->below, beside->pfn, beside->end, beside->above };
-	int i;
-
-	for (i = 0; i < 3; i++) {
-		if (pfns[i] == pfns[i + 1] || (i != 1 && beside->what == '.'))
-			continue;
-		if (i != 1 && beside->what == 'd')
-			mhp_must_remove_device(test, PFN_PHYS(pfns[i]));
-		else
-			mhp_must_remove(test, PFN_PHYS(pfns[i]),
-					PFN_PHYS(pfns[i + 1] - pfns[i]));
-	}
+	remove_part(test, beside->what, beside->below, beside->pfn);
+	remove_part(test, 'A', beside->pfn, beside->end);
+	remove_part(test, beside->what, beside->end, beside->above);
 }
 
 static void expect_beside(struct kunit *test, const struct beside *beside, const char *when)
@@ -753,6 +755,11 @@ static void free_beside(struct kunit *test, struct beside *beside)
 static void mhp_edge_free(struct kunit *test)
 {
 	at_each_place(test, free_beside);
+}
+
+static int offline(unsigned long pfn, unsigned long end)
+{
+	return mhp_offline(PFN_PHYS((u64)pfn), PFN_PHYS((u64)(end - pfn)));
 }
 
 static int isolate(unsigned long pfn, unsigned long end)
@@ -894,9 +901,35 @@ static void mhp_edge_take_off(struct kunit *test)
 /* --- Pages in use -------------------------------------------------------------------- */
 
 /*
+ * Granules for which there is no buddy, in a block behind all else, so that the allocator
+ * need not keep anything of that back
+ */
+#define NR_RESERVE	4
+
+static u64 reserve_start(u64 end, unsigned int i)
+{
+	return ALIGN(end, memory_block_size_bytes()) + 2 * i * mhp_granule_bytes();
+}
+
+static void add_reserve(struct kunit *test, u64 end)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_RESERVE; i++)
+		add_part(test, 'C', reserve_start(end, i), 1);
+}
+
+static void remove_reserve(struct kunit *test, u64 end)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_RESERVE; i++)
+		mhp_must_remove(test, reserve_start(end, i), mhp_granule_bytes());
+}
+
+/*
  * Two extents, each one and a half of the largest pages, with the edge in the middle of an
- * area; and, so that the allocator need not keep anything of them back, granules for which
- * there is no buddy
+ * area; and what the allocator keeps back
  */
 struct pair {
 	unsigned long pfn;
@@ -906,8 +939,8 @@ struct pair {
 
 static void make_pair(struct kunit *test, struct pair *pair)
 {
-	u64 base = base_of(test), granule = mhp_granule_bytes();
-	unsigned int i, half = area_granules() / 2;
+	u64 base = base_of(test);
+	unsigned int half = area_granules() / 2;
 
 	need_areas(test);
 	KUNIT_ASSERT_EQ(test, own_zone()->spanned_pages, 0UL);
@@ -916,9 +949,7 @@ static void make_pair(struct kunit *test, struct pair *pair)
 	pair->end = pair->mid + 3 * half * granule_pages();
 	base = add_part(test, 'A', base, 3 * half);
 	base = add_part(test, 'B', base, 3 * half);
-	base = ALIGN(base, memory_block_size_bytes());
-	for (i = 0; i < 4; i++)
-		add_part(test, 'C', base + 2 * i * granule, 1);
+	add_reserve(test, base);
 }
 
 static void expect_pair(struct kunit *test, const struct pair *pair, const char *when)
@@ -992,6 +1023,130 @@ static void mhp_edge_handed_out(struct kunit *test)
 	}
 }
 
+/* Pages that lie in none of the extents of a zone, or not in one alone */
+static unsigned int count_strays(struct list_head *list, unsigned int order,
+				 const struct beside *beside)
+{
+	struct page *page;
+	unsigned int nr = 0;
+
+	list_for_each_entry(page, list, lru) {
+		unsigned long pfn = page_to_pfn(page), end = pfn + (1UL << order);
+
+		nr += !pfn_to_online_page(pfn) || !pfn_to_online_page(end - 1) ||
+		      (beside->what != 'B' && pfn < beside->pfn) ||
+		      (beside->what != 'B' && end > beside->end && pfn < beside->above);
+	}
+	return nr + count_spanning(list, order, beside->pfn) +
+	       count_spanning(list, order, beside->end);
+}
+
+static void hand_out_beside(struct kunit *test, struct beside *beside, unsigned int order)
+{
+	static const gfp_t gfps[] = { 0, __GFP_COMP };
+	unsigned int i, nr, strays;
+	LIST_HEAD(list);
+
+	for (i = 0; i < ARRAY_SIZE(gfps); i++) {
+		nr = take_all(&list, order, gfps[i]);
+		strays = count_strays(&list, order, beside);
+		free_all(&list, order);
+		KUNIT_EXPECT_GT_MSG(test, nr, 0, "order %u", order);
+		KUNIT_EXPECT_EQ_MSG(test, strays, 0, "order %u", order);
+		/* The extent has one area, and parts of two others. */
+		if (order == MAX_PAGE_ORDER)
+			KUNIT_EXPECT_EQ(test, nr, 1);
+		expect_beside(test, beside, "freed again");
+	}
+}
+
+/* A page that somebody has who does not give it back, and that nobody tries to move */
+static void hold_page(struct kunit *test, unsigned long pfn, unsigned int order)
+{
+	take_pages(test, pfn, pfn + (1UL << order));
+	make_one_page(pfn, order);
+	__SetPageOffline(pfn_to_page(pfn));
+}
+
+static void give_page_back(struct kunit *test, unsigned long pfn, unsigned int order)
+{
+	KUNIT_EXPECT_TRUE(test, PageOffline(pfn_to_page(pfn)));
+	KUNIT_EXPECT_EQ(test, page_count(pfn_to_page(pfn)), 1);
+	__ClearPageOffline(pfn_to_page(pfn));
+	__free_pages(pfn_to_page(pfn), order);
+}
+
+/* What lies beside it goes and comes, and something else is there meanwhile, or nothing. */
+static void replace_neighbours(struct kunit *test, struct beside *beside)
+{
+	/* Boot memory stays, and a hole is behind what comes after that. */
+	const bool boot = beside->what == 'b';
+	unsigned long above = boot ? beside->end + granule_pages() : beside->above;
+	unsigned long starts[] = { beside->below, beside->end }, ends[] = { beside->pfn, above };
+	char what = boot ? '.' : beside->what;
+	unsigned int i, nr;
+
+	for (i = boot; i < ARRAY_SIZE(starts); i++) {
+		nr = (ends[i] - starts[i]) / granule_pages();
+		remove_part(test, what, starts[i], ends[i]);
+		if (what != 'o') {
+			add_part(test, 'o', PFN_PHYS((u64)starts[i]), nr);
+			remove_part(test, 'o', starts[i], ends[i]);
+		}
+		add_part(test, what, PFN_PHYS((u64)starts[i]), nr);
+	}
+	make_bait(beside, false);
+}
+
+/* Have a page of that order next to either edge, or as large a one as can be there. */
+static void hold_beside(struct kunit *test, struct beside *beside, unsigned int order)
+{
+	const unsigned long pfn = beside->pfn, end = beside->end;
+	unsigned int low = order_between(pfn, end, order), high = order;
+	struct mhp_snapshot *before;
+
+	while (!IS_ALIGNED(end, 1UL << high))
+		high--;
+	if (low < order && high < order)
+		return;
+	before = kunit_kzalloc(test, sizeof(*before), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, before);
+	hold_page(test, pfn, low);
+	hold_page(test, end - (1UL << high), high);
+	expect_counts(test, "held");
+	mhp_take_snapshot(test, before);
+	KUNIT_EXPECT_EQ(test, offline(pfn, end), -EBUSY);
+	mhp_expect_snapshot(test, before, "after the refusal");
+	replace_neighbours(test, beside);
+	mhp_expect_snapshot(test, before, "with the neighbours back");
+	kunit_kfree(test, before);
+	give_page_back(test, pfn, low);
+	give_page_back(test, end - (1UL << high), high);
+	expect_beside(test, beside, "given back");
+}
+
+static void allocate_beside(struct kunit *test, struct beside *beside)
+{
+	unsigned int order;
+	u64 end = PFN_PHYS((u64)beside->above);
+
+	add_reserve(test, end);
+	for (order = 0; order <= MAX_PAGE_ORDER; order++) {
+		hand_out_beside(test, beside, order);
+		hold_beside(test, beside, order);
+	}
+	remove_reserve(test, end);
+}
+
+/*
+ * I1 I4: pages of any order that are in use lie within their extent, keep that alone online,
+ * and merge up to the edge when they are given back, whatever has become of the neighbours.
+ */
+static void mhp_edge_allocated(struct kunit *test)
+{
+	at_each_place(test, allocate_beside);
+}
+
 /* I1: pages that are split, and freed in halves, merge up to the edge. */
 static void mhp_edge_split(struct kunit *test)
 {
@@ -1056,11 +1211,6 @@ static void mhp_edge_contig(struct kunit *test)
 	expect_counts(test, "compound page taken");
 	__free_pages(pfn_to_page(mid - half), MAX_PAGE_ORDER);
 	expect_pair(test, &pair, "compound page freed again");
-}
-
-static int offline(unsigned long pfn, unsigned long end)
-{
-	return mhp_offline(PFN_PHYS((u64)pfn), PFN_PHYS((u64)(end - pfn)));
 }
 
 static void expect_goes(struct kunit *test, unsigned long pfn, unsigned long end)
@@ -1259,6 +1409,7 @@ static struct kunit_case mhp_edge_cases[] = {
 	KUNIT_CASE_PARAM(mhp_edge_take_off, beside_gen_params),
 #endif
 	KUNIT_CASE(mhp_edge_handed_out),
+	KUNIT_CASE_PARAM_ATTR(mhp_edge_allocated, beside_gen_params, { .speed = KUNIT_SPEED_SLOW }),
 	KUNIT_CASE(mhp_edge_split),
 	KUNIT_CASE(mhp_edge_contig),
 	KUNIT_CASE_SLOW(mhp_edge_kept_page),

@@ -367,6 +367,20 @@ u64 mhp_spare_size(void)
 }
 
 /**
+ * mhp_least_size() - the least that can be added
+ *
+ * Return: bytes; what is added must be aligned to it
+ */
+u64 mhp_least_size(void)
+{
+#ifdef CONFIG_MHP_SUBSECTION
+	return mhp_granule_bytes();
+#else
+	return memory_block_size_bytes();
+#endif
+}
+
+/**
  * mhp_kernel_zone() - the zone that a range goes online in for the kernel
  * @nid: the node
  * @start: physical address in bytes
@@ -753,6 +767,41 @@ int mhp_offline(u64 start, u64 size)
 
 	lock_device_hotplug();
 	ret = offline_memory_ranges(&range, 1, true);
+	unlock_device_hotplug();
+	return ret;
+}
+
+#elif !defined(MODULE)
+
+/* The same for blocks, by what is not exported */
+
+static int online_block(struct memory_block *mem, void *type)
+{
+	mem->online_type = *(enum mmop *)type;
+	return min(device_online(&mem->dev), 0);
+}
+
+int mhp_online(u64 start, u64 size, enum mmop type)
+{
+	int ret;
+
+	lock_device_hotplug();
+	ret = walk_memory_blocks(start, size, &type, online_block);
+	unlock_device_hotplug();
+	return ret;
+}
+
+static int offline_block(struct memory_block *mem, void *unused)
+{
+	return min(device_offline(&mem->dev), 0);
+}
+
+int mhp_offline(u64 start, u64 size)
+{
+	int ret;
+
+	lock_device_hotplug();
+	ret = walk_memory_blocks(start, size, NULL, offline_block);
 	unlock_device_hotplug();
 	return ret;
 }
@@ -1146,8 +1195,8 @@ kunit_test_suites(&mhp_stock_suite);
 
 #ifdef CONFIG_MHP_SUBSECTION
 kunit_test_suites(&mhp_subsection_suite, &mhp_edge_suite, &mhp_range_suite,
-		  &mhp_extent_suite, &mhp_online_suite, &mhp_memmap_suite, &mhp_zone_device_suite,
-		  &mhp_unwind_suite, &mhp_race_suite);
+		  &mhp_extent_suite, &mhp_online_suite, &mhp_zone_device_suite, &mhp_unwind_suite,
+		  &mhp_race_suite);
 MHP_IMPORT_NS(MHP_DEBUG);
 MHP_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);
 #endif

@@ -5,7 +5,8 @@
  *
  * A case may add what it likes within the spare memory: mhp_fixture_exit() removes it.
  *
- * Without the series there is no CONFIG_MHP_SUBSECTION, and mhp_stock is the only suite.
+ * Without the series there is no CONFIG_MHP_SUBSECTION, and mhp_stock is the only suite;
+ * with its first postings, which can be told by <linux/memmap_walk.h>, there is mhp_walk, too.
  */
 #ifndef _MHP_KUNIT_FIXTURE_H
 #define _MHP_KUNIT_FIXTURE_H
@@ -108,6 +109,7 @@ struct mhp_call {
 u64 mhp_spare_start(struct kunit *test);
 int mhp_kernel_zone(int nid, u64 start, u64 size);
 u64 mhp_spare_size(void);
+u64 mhp_least_size(void);
 u64 mhp_edge_start(struct kunit *test);
 u64 mhp_edge_size(struct kunit *test);
 void mhp_take_snapshot(struct kunit *test, struct mhp_snapshot *snap);
@@ -156,7 +158,6 @@ extern struct kunit_suite mhp_edge_suite;
 extern struct kunit_suite mhp_range_suite;
 extern struct kunit_suite mhp_extent_suite;
 extern struct kunit_suite mhp_online_suite;
-extern struct kunit_suite mhp_memmap_suite;
 extern struct kunit_suite mhp_zone_device_suite;
 extern struct kunit_suite mhp_unwind_suite;
 extern struct kunit_suite mhp_race_suite;

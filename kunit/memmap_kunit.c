@@ -444,9 +444,12 @@ static struct kunit_case mhp_memmap_cases[] = {
 	{}
 };
 
-struct kunit_suite mhp_memmap_suite = {
+static struct kunit_suite mhp_memmap_suite = {
 	.name = "mhp_memmap",
 	.init = mhp_fixture_init,
 	.exit = mhp_fixture_exit,
 	.test_cases = mhp_memmap_cases,
 };
+
+/* Not with the others: the postings before do without. */
+kunit_test_suite(mhp_memmap_suite);

@@ -15,7 +15,8 @@ CONFIG_SERIAL_8250_CONSOLE=y
 CONFIG_ACPI=y
 CONFIG_ACPI_NUMA=y
 CONFIG_X86_64_ACPI_NUMA=y
-CONFIG_PCI=y''',
+CONFIG_PCI=y
+CONFIG_ARCH_MEMORY_PROBE=y''',
                            qemu_arch='x86_64',
                            kernel_path='arch/x86/boot/bzImage',
                            kernel_command_line='console=ttyS0 nokaslr memmap=1090M$0x3be00000 '

@@ -46,6 +46,8 @@ static u64 block_size(void)
  * @revert: what takes it back, after which all is as @prepare has left it
  * @claims: begins with a claim to the range, which fails with -EEXIST for whatever
  *	reason, as on stock
+ * @mapped: all page tables and pages for its memmap are there, so that adding it to the
+ *	direct map does not fail
  * @half: success may mean that less was done
  * @vetoable: how many notifications it makes that may be refused
  */
@@ -55,6 +57,7 @@ struct op {
 	int (*call)(struct kunit *test);
 	void (*revert)(struct kunit *test);
 	bool claims;
+	bool mapped;
 	bool half;
 	unsigned int vetoable;
 };
@@ -243,7 +246,7 @@ static const struct op ops[] = {
 	{ "add_a_granule_self_hosted", NULL, add_granule_self, remove_second, .claims = true },
 	{ "add_beside_another", add_first, add_granule, remove_second, .claims = true },
 	{ "add_self_hosted_beside_another", add_first, add_granule_self, remove_second,
-	  .claims = true },
+	  .claims = true, .mapped = true },
 	{ "add_across_blocks", NULL, add_across, remove_across, .claims = true },
 	{ "add_across_blocks_self_hosted", NULL, add_across_self, remove_across,
 	  .claims = true },
@@ -401,11 +404,77 @@ static int fail_pages(struct kretprobe_instance *ri, struct pt_regs *regs)
 	return 0;
 }
 
+#if defined(CONFIG_X86_64) && !defined(MODULE)
+
+/* What this task asked the architecture last to add, and whether that failed */
+static struct {
+	unsigned long start_pfn;
+	unsigned long end_pfn;
+	bool failed;
+} arch_add;
+
+static int note_add(struct kretprobe_instance *ri, struct pt_regs *regs)
+{
+	u64 start = regs_get_kernel_argument(regs, 1);
+
+	if (current != failing_task)
+		return 1;
+	arch_add.start_pfn = PHYS_PFN(start);
+	arch_add.end_pfn = PHYS_PFN(start + regs_get_kernel_argument(regs, 2));
+	return 0;
+}
+
+static int note_added(struct kretprobe_instance *ri, struct pt_regs *regs)
+{
+	arch_add.failed = (int)regs_return_value(regs);
+	return 0;
+}
+
+#define SEES_ADDS	true
+#define ADD_PROBE	{ .kp.symbol_name = "arch_add_memory", .entry_handler = note_add, \
+			  .handler = note_added },
+
+static void forget_adds(void)
+{
+	arch_add.failed = false;
+}
+
+/*
+ * What leaves the direct map because it could not be added must leave the kernel's list of
+ * what is in it, too. What is removed later stays there, as on stock.
+ */
+static unsigned int expect_unmapped(struct kunit *test, unsigned int nth)
+{
+	if (!arch_add.failed)
+		return 0;
+	KUNIT_EXPECT_FALSE_MSG(test, pfn_range_is_mapped(arch_add.start_pfn, arch_add.end_pfn),
+			       "pfn %#lx to %#lx, number %u failing", arch_add.start_pfn,
+			       arch_add.end_pfn - 1, nth);
+	return 1;
+}
+
+#else
+
+#define SEES_ADDS	false
+#define ADD_PROBE
+
+static void forget_adds(void)
+{
+}
+
+static unsigned int expect_unmapped(struct kunit *test, unsigned int nth)
+{
+	return 0;
+}
+
+#endif /* CONFIG_X86_64 && !MODULE */
+
 static struct kretprobe probes[] = {
 	{ .kp.symbol_name = "should_failslab", .entry_handler = count_slab,
 	  .handler = fail_slab },
 	{ .kp.symbol_name = "should_fail_alloc_page", .entry_handler = count_pages,
 	  .handler = fail_pages },
+	ADD_PROBE
 };
 
 static bool registered;
@@ -454,6 +523,7 @@ static int failing_alloc(struct kunit *test, const struct op *op, unsigned int n
 	int ret;
 
 	nr_allocs = 0;
+	forget_adds();
 	failing_nth = nth;
 	failing_task = current;
 	barrier();
@@ -468,7 +538,7 @@ static void mhp_unwind_allocation(struct kunit *test)
 {
 	const struct op *op = test->param_value;
 	struct states *states = begin(test, op);
-	unsigned int nth, i, failed = 0, taken = 0, denied = 0;
+	unsigned int nth, i, failed = 0, taken = 0, denied = 0, unmapped = 0;
 	int ret;
 
 	mhp_forget_calls();
@@ -491,18 +561,21 @@ static void mhp_unwind_allocation(struct kunit *test)
 		denied += ret == -EPERM;
 		if (ret != -EEXIST && ret != -EPERM && ret)
 			KUNIT_EXPECT_EQ_MSG(test, ret, -ENOMEM, "number %u failing", nth);
+		unmapped += expect_unmapped(test, nth);
 		if (!check_try(test, op, states, nth, ret))
 			break;
 		cond_resched();
 	}
+	if (SEES_ADDS && op->claims && !op->mapped)
+		KUNIT_EXPECT_GT(test, unmapped, 0);
 	KUNIT_EXPECT_LE(test, taken, op->claims);
 	/* KASAN's notifier knows only "no", and that means -EPERM. */
 	if (!IS_ENABLED(CONFIG_KASAN) || !op->vetoable)
 		KUNIT_EXPECT_EQ(test, denied, 0);
 	for (i = 0; i < ARRAY_SIZE(probes); i++)
 		KUNIT_EXPECT_EQ(test, probes[i].nmissed, 0);
-	kunit_info(test, "%s: %u allocations, %u of them needed; -EEXIST: %u, -EPERM: %u",
-		   op->name, nth - 1, failed, taken, denied);
+	kunit_info(test, "%s: %u allocations, %u of them needed; -EEXIST: %u, -EPERM: %u; unmapped: %u",
+		   op->name, nth - 1, failed, taken, denied, unmapped);
 }
 
 #define ALLOCATION_CASE	KUNIT_CASE_PARAM_ATTR(mhp_unwind_allocation, op_gen_params, \

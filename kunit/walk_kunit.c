@@ -61,9 +61,14 @@
 
 #if defined(CONFIG_KPROBES) && defined(CONFIG_PREEMPT_COUNT)
 
-/* What goes lies before or behind what stays. */
+/* What goes lies before or behind what stays. Without granules, these are blocks. */
+#ifdef CONFIG_MHP_SUBSECTION
 #define GOES_SIZE	SZ_4M
 #define STAYS_SIZE	SZ_8M
+#else
+#define GOES_SIZE	SZ_128M
+#define STAYS_SIZE	SZ_128M
+#endif
 
 /* How long the remover must not get on once it waits, or at all if it gets nowhere */
 #define HELD_MS		200
@@ -1196,6 +1201,8 @@ static struct walk *begin_walk(struct kunit *test, const struct walker *walker)
 
 	if (num_online_cpus() < 2)
 		kunit_skip(test, "needs two CPUs: a walker spins, a remover removes");
+	if (!IS_ALIGNED(GOES_SIZE | STAYS_SIZE, mhp_least_size()))
+		kunit_skip(test, "needs memory blocks of no more than 128 MiB");
 	walk = kzalloc(sizeof(*walk), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, walk);
 	walk->walker = walker;
@@ -1485,13 +1492,15 @@ static void mhp_walk_stale_pfns(struct kunit *test)
 {
 	static const struct walker walker = { "stale", NULL, run_stale, .place = MIDDLE };
 	const unsigned long nr = PHYS_PFN(STAYS_SIZE + GOES_SIZE) - 64;
-	struct page *pins[PHYS_PFN(STAYS_SIZE + GOES_SIZE) / PIN_EVERY] = {};
 	struct walk *walk = begin_walk(test, &walker);
 	struct address_space *mapping;
+	struct page **pins;
 	bool walked;
 	loff_t pos;
 	int i;
 
+	pins = kunit_kcalloc(test, nr / PIN_EVERY, sizeof(*pins), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, pins);
 	KUNIT_ASSERT_EQ(test, mhp_offline(walk->goes, GOES_SIZE), 0);
 	fill(test, walk, walk->stays, STAYS_SIZE + 2 * GOES_SIZE, nr);
 	/* No pageblock can be freed as a whole, and none is full. */

@@ -2,27 +2,38 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # kunit.sh build|run [ARGUMENT...]: the KUnit suites by the kernel's own kunit.py, in a
-# tree with the series. ARGUMENTs go to kunit.py, such as names of cases.
+# tree with the series, or with its first postings. ARGUMENTs go to kunit.py, such as
+# names of cases.
 # kunit.sh install KDIR: put the suites into a kernel tree that has the series.
 # kunit.sh mutants [NAME...]: break the series on purpose, one patch of kunit/mutants/
 # after the other, and of its folder for this base, and show that the suite it is named
 # after notices; or, for drivers, the guest test. The first line of such a file says
 # what it breaks, and the second of which patch: "Patch: SUBJECT".
 # kunit.sh coverage: which lines and branches of the series the suites execute.
+#
+# Environment: as for kernel.sh, for x86-64. FLAVOUR=large-order makes another kernel, for
+# build and run.
 
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 src=$bdir/kunit-src
-obj=$bdir/kunit
-configs=(--kunitconfig="$top/kunit/.kunitconfig")
+name=kunit
+arch=(--arch=x86_64 --qemu_config="$top/kunit/qemu_x86_64.py")
+options=(--make_options="CC=${ccache[*]} gcc")
+patience=1800
+if [ "$FLAVOUR" = large-order ]; then
+	name+=-large-order
+	options+=(--make_options="$(make_args large-order)")
+	# Of pages of all sizes, there are more, in areas of 16 times the size.
+	patience=7200
+fi
+obj=$bdir/$name
+configs=()
 
 # The suites become mm/mhp_kunit/ of a kernel tree.
 install_suites() {
 	local to=$1/mm/mhp_kunit f
-	[ -f "$1/mm/Kconfig.debug" ] || die "$1 is no kernel source tree"
-	grep -q mhp_granule_bytes "$1/include/linux/memory_hotplug.h" ||
-		die "$1 does not have the series: run 'make apply KDIR=$1' first"
 	mkdir -p "$to"
 	for f in "$top"/kunit/{Kconfig,Makefile,*.[ch]} "$top"/module/{probe.h,vmemmap.h,compat.h,compat.mk}; do
 		cmp -s "$f" "$to/${f##*/}" || cp "$f" "$to/"
@@ -33,16 +44,27 @@ install_suites() {
 		echo 'source "mm/mhp_kunit/Kconfig"' >>"$1/mm/Kconfig.debug"
 }
 
-# A checkout of what the series' branch has, beside the tree that is worked in. A
-# mutant that was interrupted does not stay.
+# What kunit.py merges. CONFIG_MHP_SUBSECTION comes with a posting.
+choose_configs() {
+	local config=$top/kunit/.kunitconfig
+	if ! grep -q ARCH_MHP_SUBSECTION_ENABLE "$src/arch/x86/Kconfig"; then
+		grep -v CONFIG_MHP_SUBSECTION "$config" >"$bdir/$name.config"
+		config=$bdir/$name.config
+	fi
+	configs+=(--kunitconfig="$config")
+}
+
+# A checkout of what the series' branch has, beside the tree that is worked in; or of
+# what a tree of commits has that end before. A mutant that was interrupted does not stay.
 update_source() {
-	local head
-	head=$(git -C "$tree" rev-parse series)
+	local head=series
+	[ -d "$tree/.git" ] || head=HEAD
+	head=$(git -C "$tree" rev-parse "$head")
 	if [ ! -f "$src/Makefile" ]; then
 		need_disk 3 "a tree for the KUnit suites"
 		rm -rf "$src"
 		git -C "$tree" worktree prune
-		git -C "$tree" worktree add -q --detach "$src" series
+		git -C "$tree" worktree add -q --detach "$src" "$head"
 	elif [ "$(git -C "$src" rev-parse HEAD)" != "$head" ] ||
 	     git -C "$src" diff --name-only | grep -qvE '^mm/(Makefile|Kconfig\.debug)$'; then
 		git -C "$src" checkout -q -- .
@@ -67,8 +89,7 @@ kunit_py() {
 	local verb=$1
 	shift
 	(cd "$src" && ./tools/testing/kunit/kunit.py "$verb" --build_dir="$obj" \
-		"${configs[@]}" --arch=x86_64 \
-		--qemu_config="$top/kunit/qemu_x86_64.py" "$@")
+		"${configs[@]}" "${arch[@]}" "$@")
 }
 
 # The cases of a log that kunit.py saw fail, or what the kernel died of
@@ -216,15 +237,22 @@ coverage() {
 case ${1:-} in
 install)
 	[ -n "${2:-}" ] || die "usage: kunit.sh install KDIR"
+	[ -f "$2/mm/Kconfig.debug" ] || die "$2 is no kernel source tree"
+	grep -q mhp_granule_bytes "$2/include/linux/memory_hotplug.h" ||
+		die "$2 does not have the series: run 'make apply KDIR=$2' first"
 	install_suites "$2"
 	exit
 	;;
 _build)
+	choose_configs
 	[ "${2:-}" != coverage ] || with_counters
-	kunit_py build --jobs="$JOBS" --make_options="CC=${ccache[*]} gcc"
+	kunit_py build --jobs="$JOBS" "${options[@]}"
 	exit
 	;;
-build | run | mutants | coverage) ;;
+build | run) ;;
+mutants | coverage)
+	[ "$name$POSTING" = kunit ] || die "$1: for x86-64, FLAVOUR=patched and all of the series"
+	;;
 *) die "usage: kunit.sh build|run [ARGUMENT...] | mutants [NAME...] | coverage | install KDIR" ;;
 esac
 
@@ -233,8 +261,9 @@ shift
 [ "$verb" = build ] || [ "$("$top/scripts/guest.py" accel)" = kvm ] || without_kvm
 lock "$bdir/.kunit.lock"
 update_source
-with_hits step 1 1 "KUnit suites: build with $JOBS jobs, some minutes the first time" \
-	"$logdir/$where-kunit-build.log" "$0" _build "$verb"
+choose_configs
+with_hits step 1 1 "KUnit suites${name#kunit}: build with $JOBS jobs, some minutes the first time" \
+	"$logdir/$where-$name-build.log" "$0" _build "$verb"
 if [ "$verb" = coverage ]; then
 	coverage
 	exit
@@ -244,4 +273,4 @@ if [ "$verb" = mutants ]; then
 	exit
 fi
 [ "$verb" = run ] || exit 0
-kunit_py exec --timeout=900 "$@"
+kunit_py exec --timeout=$patience "$@"

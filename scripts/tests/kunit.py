@@ -33,17 +33,39 @@ def count(t, text, suites=SUITES, skipped=0):
     expect('skipped cases', counts.get('skipped', 0), skipped)
 
 
+def kunit_py(t, flavour='patched', which=()):
+    """What kunit.py says of the suites, or of some, built into a kernel of a flavour."""
+    # The base tells which folder it is, of a posting or of KDIR= as well.
+    env = {**os.environ, 'BASE': t.base, 'FLAVOUR': flavour, 'KDIR': '', 'POSTING': ''}
+    done = subprocess.run([os.path.join(TOP, 'scripts', 'kunit.sh'), 'run', *which], text=True,
+                          check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          stdin=subprocess.DEVNULL, env=env)
+    os.makedirs(t.logdir, exist_ok=True)
+    with open(os.path.join(t.logdir, f'{t.name}.log'), 'w', encoding='utf-8') as f:
+        f.write(done.stdout)
+    return done.stdout
+
+
+# Built in, there are two more: one needs a kernel that counts preemption, the other what
+# is exported to a driver alone.
+BUILT_IN = (*SUITES, 'mhp_walk', 'mhp_extent_range')
+
+
 @case(first=True, flavours=('patched',), needs='debug')
 def kunit_by_kunit_py(t):
     """The suites pass when built in, as kunit.py runs them."""
-    done = subprocess.run([os.path.join(TOP, 'scripts', 'kunit.sh'), 'run'], text=True, check=False,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          stdin=subprocess.DEVNULL)
-    os.makedirs(t.logdir, exist_ok=True)
-    with open(os.path.join(t.logdir, 'kunit.log'), 'w', encoding='utf-8') as f:
-        f.write(done.stdout)
-    # That one needs a kernel that counts preemption.
-    count(t, done.stdout, (*SUITES, 'mhp_walk'))
+    count(t, kunit_py(t), BUILT_IN)
+
+
+@case(flavours=('patched',), long=True, needs='debug')
+def kunit_large_order_built_in(t):
+    """I1: they pass built in where the largest pages are of 16 granules, as layouts say."""
+    count(t, kunit_py(t, 'large-order'), BUILT_IN)
+    # Where these are of fewer granules, less of a layout can be told apart.
+    with open(os.path.join(BUILD, t.base, 'kunit-large-order', 'test.log'), encoding='utf-8',
+              errors='replace') as f:
+        areas = set(re.findall(r'# mhp_edge_\w+: areas of (\d+) granules', f.read()))
+    expect('granules of the largest pages', areas, {'16'})
 
 
 def parse(t, text):

@@ -5,6 +5,7 @@
 
 #include <linux/bits.h>
 #include <linux/mm.h>
+#include <linux/range.h>
 #include <linux/sizes.h>
 #include <linux/string.h>
 
@@ -274,6 +275,62 @@ static void mhp_extent_offline_whole(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mhp_offline(start, 2 * EXTENT_SIZE), 0);
 	mhp_expect_offline(test, start, 2 * EXTENT_SIZE);
 }
+
+#ifdef MHP_HAS_OFFLINE_RANGES
+/* I6 R7: several ranges go offline and are removed as one: all of them, or none. */
+static void mhp_extent_ranges(struct kunit *test)
+{
+	u64 start = extent_start(test, 0), far = mhp_spare_start(test) + 2 * SZ_128M - SZ_4M;
+	struct range ranges[] = {
+		{ far, far + SZ_8M - 1 },
+		{ start, start + EXTENT_SIZE - 1 },
+		{ extent_start(test, 2), extent_start(test, 2) + EXTENT_SIZE - 1 },
+	};
+	const unsigned int nr = ARRAY_SIZE(ranges);
+	struct mhp_snapshot before;
+	unsigned int i;
+
+	add_extents(test);
+	mhp_must_add(test, 0, far, SZ_8M, MHP_NONE);
+	KUNIT_ASSERT_EQ(test, mhp_online(far, SZ_8M, MMOP_ONLINE_MOVABLE), 0);
+	KUNIT_ASSERT_EQ(test, mhp_online(start, 2 * EXTENT_SIZE, MMOP_ONLINE_MOVABLE), 0);
+	KUNIT_ASSERT_EQ(test, mhp_online(extent_start(test, 2), EXTENT_SIZE,
+					 MMOP_ONLINE_MOVABLE), 0);
+	mhp_take_snapshot(test, &before);
+	KUNIT_EXPECT_EQ(test, offline_and_remove_memory_ranges(NULL, nr), -EINVAL);
+	KUNIT_EXPECT_EQ(test, offline_and_remove_memory_ranges(ranges, 0), -EINVAL);
+	/* The first range is of two blocks, so that there are four steps. */
+	for (i = 1; i <= nr + 1; i++) {
+		mhp_veto(test, MEM_GOING_OFFLINE, i, -EBUSY);
+		KUNIT_EXPECT_EQ_MSG(test, offline_and_remove_memory_ranges(ranges, nr), -EBUSY,
+				    "veto of the part %u", i);
+		KUNIT_EXPECT_EQ(test, mhp_veto_calls(), i);
+		mhp_expect_snapshot(test, &before, "after a veto");
+	}
+	/* One that is no range of extents, wherever it stands */
+	for (i = 0; i < nr; i++) {
+		ranges[i].end -= SZ_2M;
+		KUNIT_EXPECT_EQ_MSG(test, offline_and_remove_memory_ranges(ranges, nr), -EINVAL,
+				    "range %u cuts an extent", i);
+		ranges[i].end += SZ_2M + SZ_1M;
+		KUNIT_EXPECT_EQ_MSG(test, offline_and_remove_memory_ranges(ranges, nr), -EINVAL,
+				    "range %u is misaligned", i);
+		ranges[i].end -= SZ_1M;
+		mhp_expect_snapshot(test, &before, "after the refusals");
+	}
+	mhp_expect_online(test, far, SZ_8M, 0, ZONE_MOVABLE);
+	KUNIT_EXPECT_EQ(test, offline_and_remove_memory_ranges(ranges, nr), 0);
+	mhp_expect_hole(test, far, SZ_8M);
+	mhp_expect_hole(test, start, EXTENT_SIZE);
+	mhp_expect_hole(test, extent_start(test, 2), EXTENT_SIZE);
+	/* What is between them */
+	mhp_expect_online(test, extent_start(test, 1), EXTENT_SIZE, 0, ZONE_MOVABLE);
+}
+
+#define RANGES_CASE	KUNIT_CASE(mhp_extent_ranges),
+#else
+#define RANGES_CASE
+#endif
 
 /* The path of a file of the block that an address is in */
 static char *block_file(struct kunit *test, u64 addr, const char *name)
@@ -734,6 +791,7 @@ static struct kunit_case mhp_extent_cases[] = {
 	KUNIT_CASE_PARAM_ATTR(mhp_extent_blocks_roll_back, veto_gen_params,
 			      { .speed = KUNIT_SPEED_SLOW }),
 	KUNIT_CASE(mhp_extent_offline_whole),
+	RANGES_CASE
 	KUNIT_CASE(mhp_extent_block_state),
 	KUNIT_CASE_PARAM(mhp_extent_block_state_rolls_back, veto_gen_params),
 	KUNIT_CASE(mhp_extent_zones_come_back),

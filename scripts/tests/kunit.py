@@ -11,7 +11,7 @@ from lib import BUILD, MEMORY, MIB, TOP, World, case, expect, fail, module, vers
 from sections import HIDDEN
 
 SUITES = ('mhp_subsection', 'mhp_edge', 'mhp_range', 'mhp_extent', 'mhp_online', 'mhp_memmap',
-          'mhp_zone_device', 'mhp_unwind', 'mhp_race', 'mhp_stock')
+          'mhp_zone_device', 'mhp_virtio_mem', 'mhp_unwind', 'mhp_race', 'mhp_stock')
 
 
 def count(t, text, suites=SUITES, skipped=0):

@@ -615,12 +615,20 @@ static void mhp_extent_returns(struct kunit *test)
 	mhp_must_add(test, 0, extent_start(test, 2), EXTENT_SIZE, MHP_NONE);
 	KUNIT_ASSERT_EQ(test, write_state(test, "online_movable"), 0);
 	KUNIT_ASSERT_EQ(test, write_state(test, "offline"), 0);
+	/* The device has not left the block yet. */
 	mhp_must_remove(test, extent_start(test, 0), EXTENT_SIZE);
 	mhp_expect_offline(test, extent_start(test, 1), EXTENT_SIZE);
+	mhp_expect_offline(test, extent_start(test, 2), EXTENT_SIZE);
+	mhp_must_remove(test, extent_start(test, 1), EXTENT_SIZE);
 	mhp_expect_online(test, extent_start(test, 2), EXTENT_SIZE, 0, ZONE_MOVABLE);
 	/* By range, and then the block: one request each */
+	mhp_must_add(test, group, extent_start(test, 0), EXTENT_SIZE, MHP_NID_IS_MGID);
+	mhp_expect_offline(test, extent_start(test, 0), EXTENT_SIZE);
 	KUNIT_ASSERT_EQ(test, mhp_offline(extent_start(test, 2), EXTENT_SIZE), 0);
-	mhp_must_remove(test, extent_start(test, 1), EXTENT_SIZE);
+	KUNIT_ASSERT_EQ(test, mhp_online(extent_start(test, 0), EXTENT_SIZE,
+					 MMOP_ONLINE_MOVABLE), 0);
+	KUNIT_ASSERT_EQ(test, write_state(test, "offline"), 0);
+	mhp_must_remove(test, extent_start(test, 0), EXTENT_SIZE);
 	mhp_expect_offline(test, extent_start(test, 2), EXTENT_SIZE);
 }
 

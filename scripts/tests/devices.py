@@ -258,6 +258,33 @@ def kmem_state_by_granule(t):
             fail('console', 'no word of a truncated region', g.console()[-1000:])
 
 
+@case(since='7.3')
+def kmem_truncated_as_on_stock(t):
+    """I7: turned off, kmem cuts a device to memory blocks, and tells of it, as on stock."""
+    seen = {}
+    for flavour, cmdline in (('stock', ''), (t.flavour, 'memory_hotplug.subsection=N')):
+        with dax_guest(t, '1G', HIDDEN + 32 * MIB, cmdline,
+                       guest=lambda flavour=flavour, **more: t.guest(flavour=flavour, **more)) as g:
+            make_dax(g, HIDDEN + 32 * MIB)
+            g.auto_online('online_movable')
+            before = g.memtotal()
+            bind_kmem(g)
+            lines = re.findall(r'kmem dax0\.0: (.*)', g.console())
+            states = [g.read(STATE).strip()]
+            grown = g.memtotal() - before
+            for word in ('unplugged', 'online_movable', 'unplugged'):
+                states.append(g.write(STATE, word, timeout=120))
+                states.append(g.read(STATE).strip())
+            seen[flavour] = lines, states, grown // MIB, g.memtotal() - before
+    expect('lines, states, MiB', seen[t.flavour], seen['stock'])
+    lines, states, grown, left = seen['stock']
+    expect('MiB usable, and left', (grown, left), (256, 0))
+    expect('states', states[-1], 'unplugged')
+    # 414 MiB less two blocks
+    expect('lines of a truncated region', [x for x in lines if 'truncated' in x],
+           ['DAX region truncated by 158 MiB due to alignment'])
+
+
 PMEM = HIDDEN + 32 * MIB
 SIDES = [(HIDDEN, 32 * MIB, 0, 'Movable'), (HIDDEN + 64 * MIB, 34 * MIB, 0, 'Movable')]
 

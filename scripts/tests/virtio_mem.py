@@ -62,8 +62,9 @@ class Device:
 
     def settle(self):
         """Until the worker of the driver sleeps."""
-        self.g.sh('for i in 1 2 3 4 5 6 7 8 9 10; do '
-                  'grep -lq virtio_mem /proc/[0-9]*/stack 2>/dev/null || break; usleep 50000; done')
+        self.g.sh('for i in $(seq 400); do '
+                  'grep -qs +events_freezable /proc/[0-9]*/comm || break; usleep 50000; done',
+                  timeout=120)
 
 
 def ours(g):

@@ -22,8 +22,8 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(TOP, 'scripts', 'tests'))
 # pylint: disable=wrong-import-position
-from lib import (BUILTIN_INDEX, GIB, GRANULE, MEMORY, MIB, SECTION, Failure, Test,  # noqa: E402
-                 builtin_index, expect, expect_between, helper, module, version)
+from lib import (BUILTIN_INDEX, GIB, GRANULE, MEMORY, MIB, PAGE, SECTION,  # noqa: E402
+                 Failure, Test, builtin_index, expect, expect_between, helper, module, version)
 from guest import (BAD, BASE, BUILD, GuestError, QMPError, choose_accel,  # noqa: E402
                    has_option, note)
 from virtio_mem import Device  # noqa: E402
@@ -34,6 +34,8 @@ BOUND = 120             # seconds that one step may take; four times that on deb
 TRIES = 20              # for what the guest may refuse, as its pages are in use
 NUDGE = 0.5             # seconds without progress until virtio-mem is asked again
 FEW = 3                 # rounds at least, else a run has shown nothing
+GIVE_WAY = 20           # seconds, or
+REFUSALS = 4            # refusals, until the balloon gives back what it has
 PATIENCE = 8            # times that what was asked for may take, for so few
 MOST = 1024             # MiB that are plugged at a time
 BALLOON = (16, 64)      # MiB that the balloon takes
@@ -95,6 +97,21 @@ class VirtioMem(Kind):
         self.g, self.vm = g, Device(g)
         return self.vm.start(), self.vm.start() + MOST * MIB
 
+    def in_the_way(self):
+        """What there is of the granules that are not all unplugged: what flags and counts
+        /proc/kpageflags and kpagecount have, of how many pages; and free pages by type."""
+        first, count = self.vm.start() // PAGE, MOST * MIB // PAGE
+        look = ' '.join(f'dd if=/proc/kpage{what} bs=8 skip={first} count={count} 2>/dev/null | '
+                        f'od -An -v -tx8 -w8 >/tmp/{what};' for what in ('flags', 'count'))
+        # Bit 23: PageOffline; a page without struct page has all bits, or none.
+        return self.g.sh(f'{look} paste /tmp/flags /tmp/count | awk \'{{ n[$1 " " $2]++; '
+                         'plain += substr($1, 11, 1) ~ /[0-7]/ && $1 !~ /^0*$/ || $2 !~ /^0*$/ '
+                         '&& substr($1, 11, 1) ~ /[0-7]/ } '
+                         f'NR % {GRANULE // PAGE} == 0 {{ if (plain) for (k in n) '
+                         f'printf "%#x: %s: %d\\n", {first} + NR - {GRANULE // PAGE}, k, n[k]; '
+                         'plain = 0; delete n }\' | head -n 60; '
+                         "grep -E 'Movable|Isolate' /proc/pagetypeinfo", timeout=120)
+
     def resize(self, size):
         """To that size, with nothing but the time that passes without any progress
         being bounded."""
@@ -108,7 +125,10 @@ class VirtioMem(Kind):
             if seen != last:
                 since, asked, gap = now, now, NUDGE
             if now - since > BOUND * self.g.slow:
-                raise Hung(f'virtio-mem at {seen // MIB} MiB on its way to {size // MIB}')
+                raise Hung(f'virtio-mem at {seen // MIB} MiB on its way to {size // MIB}\n'
+                           f'{self.in_the_way()}')
+            if seen != size and now - since > GIVE_WAY * self.g.slow:
+                self.soak.give_way()
             if seen != size and now - asked > gap:
                 # After a failure, the driver tries again only in a minute, or if asked.
                 # It begins anew then: not too often.
@@ -138,7 +158,9 @@ class Dimms(Kind):
         return g.device_memory(), g.device_memory() + MOST * MIB
 
     def eject(self, name):
-        for _ in range(TRIES):
+        for n in range(TRIES):
+            if n >= REFUSALS:
+                self.soak.give_way()
             began = time.monotonic()
             if self.g.unplug(name, timeout=BOUND):
                 return
@@ -220,7 +242,9 @@ class Kmem(Kind):
         self.random.shuffle(blocks)
         # Those that nobody shares; the driver takes back the others.
         for b in blocks:
-            for _ in range(TRIES):
+            for n in range(TRIES):
+                if n >= REFUSALS:
+                    self.soak.give_way()
                 status = self.g.run(f'cd {MEMORY}/memory{b}; grep -q offline state || '
                                     'echo offline >state', timeout=BOUND)[0]
                 if not status:
@@ -288,7 +312,7 @@ class Soak:
         self.title = f'{kind}, {flavour}'
         self.selfcheck = not self.kind.whole and test.has('debug')
         self.without = list(without)
-        self.rounds = self.refused = 0
+        self.rounds = self.refused = self.gave_way = 0
         self.began = self.ended = None
         self.g = self.total = self.balloon = None
         self.heard = (0, 0)
@@ -305,6 +329,15 @@ class Soak:
             if time.monotonic() > end:
                 raise Hung(what)
             time.sleep(pause)
+
+    def give_way(self):
+        """Memory does not go. It may be the balloon that has a page of it, which does not
+        move: while a zone comes to the zonelists, it can get one of ZONE_MOVABLE. (A
+        zoneref is not read at once, on stock either, and the zone has free pages by then.)"""
+        if self.balloon.left() != self.balloon.full:
+            self.balloon.take(0)
+            self.wait('the balloon is empty', lambda: self.balloon.left() == self.balloon.full)
+            self.gave_way += 1
 
     def said(self, word):
         return re.findall(rf'soak: {word} ?(.*)', self.g.console())
@@ -471,6 +504,8 @@ class Campaign:
         if key not in self.results:
             return f'round {soak.rounds + 1}, {soak.took():.0f} s'
         refused = f', refused {soak.refused} times' if soak.refused else ''
+        if soak.gave_way:
+            refused += f', the balloon gave way {soak.gave_way} times'
         if died:
             return f'died in round {soak.rounds + 1} after {soak.took():.0f} s{refused}: {died}'
         return f'{soak.rounds} rounds in {soak.took():.0f} s{refused}'

@@ -5,7 +5,7 @@ changes, and the log says why."""
 import re
 
 from lib import (GIB, GRANULE, INJECT, MEMORY, MIB, MOD, PAGE, SECTION, World, case, expect,
-                 expect_between, expect_same, fail, h, helper, snapshot)
+                 expect_between, expect_same, fail, h, helper, only_alloc_stacks, snapshot)
 from devices import (DAX_SIZE, bind_devdax, bind_kmem, dax_guest, make_dax, to_devdax,
                      to_system_ram, unbind)
 from sections import BLOCK, HIDDEN
@@ -464,14 +464,6 @@ def fail_each(t, g, what, write, *undo, ignore=()):
     expect(f'{what}: errnos', sorted(set(codes) - {0, 1, 12}), [])
     expect_between(f'{what}: allocations that matter', len(codes) - codes.count(0), 1, len(codes))
     t.note(f'{what}: {len(codes)} allocations, {codes.count(0)} of them not needed')
-
-
-def only_alloc_stacks(g, who='failnth'):
-    """Stacks of warn_alloc(), as if memory had really run out, and no other."""
-    console = g.console()
-    expect('stacks in the console', console.count('Call Trace:'),
-           len(re.findall(rf'{who}: .*, mode:0x', console)))
-    g.allow.append('Call Trace:')
 
 
 @case(flavours=('debug',))

@@ -6,8 +6,8 @@ import os
 import re
 import subprocess
 
-from failure import only_alloc_stacks
-from lib import BUILD, MEMORY, MIB, TOP, World, case, expect, fail, module, version
+from lib import (BUILD, MEMORY, MIB, TOP, World, case, expect, fail, module, only_alloc_stacks,
+                 version)
 from sections import HIDDEN
 
 SUITES = ('mhp_subsection', 'mhp_edge', 'mhp_range', 'mhp_extent', 'mhp_online', 'mhp_memmap',

@@ -784,6 +784,14 @@ def drain(machine):
                 break
 
 
+def only_alloc_stacks(g, who='failnth'):
+    """Stacks of warn_alloc(), as if memory had really run out, and no other."""
+    console = g.console()
+    expect('stacks in the console', console.count('Call Trace:'),
+           len(re.findall(rf'{who}: .*, mode:0x', console)))
+    g.allow.append('Call Trace:')
+
+
 UNUSED = ('MemFree', 'Active', 'Inactive', 'Unevictable', 'Slab', 'KernelStack', 'PageTables')
 
 

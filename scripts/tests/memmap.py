@@ -5,9 +5,10 @@ all of it, and nothing else."""
 import re
 
 from lib import (GIB, GRANULE, MEMORY, MIB, MOD, PAGE, SECTION, World, case, expect,
-                 expect_between, expect_same, fail, h, helper, snapshot, used_kib)
+                 expect_between, expect_same, fail, h, helper, only_alloc_stacks, snapshot,
+                 used_kib)
 from devices import DAX_SIZE, dax_guest, make_dax, to_devdax, to_system_ram
-from failure import arm, fail_each, only_alloc_stacks
+from failure import arm, fail_each
 from sections import BLOCK, HIDDEN, expect_both, section_is_gone
 from usage import FIRST, free_bytes, huge_pages
 

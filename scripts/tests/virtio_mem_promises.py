@@ -8,8 +8,9 @@ import struct
 import time
 
 from lib import (GIB, GRANULE, INJECT, MEMORY, MIB, PAGE, SECTION, case, expect,
-                 expect_between, expect_lines, expect_same, h, parse_zoneinfo, snapshot)
-from failure import arm, log_of, only_alloc_stacks, take
+                 expect_between, expect_lines, expect_same, h, only_alloc_stacks, parse_zoneinfo,
+                 snapshot)
+from failure import arm, log_of, take
 from fixes import trapped
 from sections import TWO_NODES
 from usage import huge_pages

@@ -94,6 +94,7 @@ static int count_begun(struct kretprobe_instance *ri, struct pt_regs *regs)
 
 static int count_done(struct kretprobe_instance *ri, struct pt_regs *regs)
 {
+	/* Pairs with vmem_wait(). */
 	smp_store_release(&done, done + 1);
 	return 0;
 }
@@ -185,22 +186,24 @@ static u16 vmem_answer(struct vmem_device *dev, const struct virtio_mem_req *req
 static bool vmem_notify(struct virtqueue *vq)
 {
 	struct vmem_device *dev = container_of(vq->vdev, struct vmem_device, vdev);
+	struct vring_desc *out, *in;
 	struct vring_used_elem *elem;
 	struct virtio_mem_resp *resp;
-	struct vring_desc *desc;
+	struct virtio_mem_req *req;
 	u16 head, used;
 
 	while (dev->taken != virtio16_to_cpu(vq->vdev, READ_ONCE(dev->ring.avail->idx))) {
 		head = virtio16_to_cpu(vq->vdev, dev->ring.avail->ring[dev->taken++ % RING_SIZE]);
-		desc = dev->ring.desc + head;
-		resp = phys_to_virt(virtio64_to_cpu(vq->vdev, dev->ring.desc[
-				    virtio16_to_cpu(vq->vdev, desc->next)].addr));
-		resp->type = cpu_to_virtio16(vq->vdev, vmem_answer(dev,
-					     phys_to_virt(virtio64_to_cpu(vq->vdev, desc->addr))));
+		out = dev->ring.desc + head;
+		in = dev->ring.desc + virtio16_to_cpu(vq->vdev, out->next);
+		req = phys_to_virt(virtio64_to_cpu(vq->vdev, out->addr));
+		resp = phys_to_virt(virtio64_to_cpu(vq->vdev, in->addr));
+		resp->type = cpu_to_virtio16(vq->vdev, vmem_answer(dev, req));
 		used = virtio16_to_cpu(vq->vdev, dev->ring.used->idx);
 		elem = dev->ring.used->ring + used % RING_SIZE;
 		elem->id = cpu_to_virtio32(vq->vdev, head);
 		elem->len = cpu_to_virtio32(vq->vdev, sizeof(*resp));
+		/* Pairs with what virtqueue_get_buf() begins with. */
 		smp_store_release(&dev->ring.used->idx, cpu_to_virtio16(vq->vdev, used + 1));
 	}
 	vring_interrupt(0, vq);
@@ -369,6 +372,7 @@ static void vmem_wait(struct vmem_device *dev)
 	/* A run that had begun is one of before; another follows memory that went online. */
 	for (try = 0; try < 30000 && idle < 10; try++) {
 		usleep_range(1000, 2000);
+		/* Pairs with count_done(). */
 		if (smp_load_acquire(&done) != before && done == READ_ONCE(begun))
 			idle++;
 		else

@@ -250,7 +250,7 @@ static int vmem_find_vqs(struct virtio_device *vdev, unsigned int nr, struct vir
 	const size_t size = vring_size(RING_SIZE, PAGE_SIZE);
 	void *pages = alloc_pages_exact(size, GFP_KERNEL | __GFP_ZERO);
 
-	if (!pages || nr != 1)
+	if (!pages)
 		return -ENOMEM;
 	dev->taken = 0;
 	vring_init(&dev->ring, RING_SIZE, pages, PAGE_SIZE);
@@ -426,20 +426,19 @@ static void vmem_expect_request(struct vmem_device *dev, unsigned int i, u16 typ
 	KUNIT_EXPECT_EQ_MSG(dev->test, req->size, size, "request %u", i);
 }
 
-/* What is plugged is in use, and nothing else. Memory that hosts memmap is none of the zone. */
+/* What is plugged is in use, and nothing else. */
 static void vmem_expect_exact(struct vmem_device *dev)
 {
 	const u64 size = le64_to_cpu(dev->config.region_size);
-	u64 offset;
 	unsigned long used;
+	bool plugged;
+	u64 offset;
 
 	for (offset = 0; offset < size; offset += dev->block) {
 		used = vmem_count_used(vmem_start(dev) + offset, dev->block);
-		if (!test_bit(offset / dev->block, dev->plugged))
-			KUNIT_EXPECT_EQ_MSG(dev->test, used, 0UL, "offset %#llx", offset);
-		else
-			KUNIT_EXPECT_EQ_MSG(dev->test, used, PHYS_PFN(dev->block),
-					    "offset %#llx", offset);
+		plugged = test_bit(offset / dev->block, dev->plugged);
+		KUNIT_EXPECT_EQ_MSG(dev->test, used, plugged ? PHYS_PFN(dev->block) : 0,
+				    "offset %#llx", offset);
 	}
 }
 

@@ -105,8 +105,7 @@ class VirtioMem(Kind):
                         f'od -An -v -tx8 -w8 >/tmp/{what};' for what in ('flags', 'count'))
         # Bit 23: PageOffline; a page without struct page has all bits, or none.
         return self.g.sh(f'{look} paste /tmp/flags /tmp/count | awk \'{{ n[$1 " " $2]++; '
-                         'plain += substr($1, 11, 1) ~ /[0-7]/ && $1 !~ /^0*$/ || $2 !~ /^0*$/ '
-                         '&& substr($1, 11, 1) ~ /[0-7]/ } '
+                         'plain += substr($1, 11, 1) ~ /[0-7]/ && $1 $2 !~ /^0*$/ } '
                          f'NR % {GRANULE // PAGE} == 0 {{ if (plain) for (k in n) '
                          f'printf "%#x: %s: %d\\n", {first} + NR - {GRANULE // PAGE}, k, n[k]; '
                          'plain = 0; delete n }\' | head -n 60; '
@@ -335,9 +334,12 @@ class Soak:
         move: while a zone comes to the zonelists, it can get one of ZONE_MOVABLE. (A
         zoneref is not read at once, on stock either, and the zone has free pages by then.)"""
         if self.balloon.left() != self.balloon.full:
-            self.balloon.take(0)
-            self.wait('the balloon is empty', lambda: self.balloon.left() == self.balloon.full)
+            self.empty_balloon()
             self.gave_way += 1
+
+    def empty_balloon(self):
+        self.balloon.take(0)
+        self.wait('the balloon is empty', lambda: self.balloon.left() == self.balloon.full)
 
     def said(self, word):
         return re.findall(rf'soak: {word} ?(.*)', self.g.console())
@@ -396,8 +398,7 @@ class Soak:
         self.wait('the loads end', lambda: self.said('done'), pause=0.5)
         self.listen()
         self.kind.empty()
-        self.balloon.take(0)
-        self.wait('the balloon is empty', lambda: self.balloon.left() == self.balloon.full)
+        self.empty_balloon()
         expect_between('MiB that the balloon had', self.balloon.taken, *BALLOON)
         self.kind.present(0)
         steps = {k: int(n) for k, n in re.findall(r'(\w+)=(\d+)', self.said('done')[0])}

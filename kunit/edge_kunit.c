@@ -1281,7 +1281,8 @@ static void mhp_edge_kept_page(struct kunit *test)
 
 /*
  * I1 I5: free pages leave the free lists for a moment, as for page reporting, and come
- * back when one of the extents is isolated, or no more. They are counted to the page.
+ * back when one of the extents is isolated, or one pageblock of it, or no more. They are
+ * counted to the page, and nothing is isolated with what is not.
  */
 static void mhp_edge_reported(struct kunit *test)
 {
@@ -1296,10 +1297,15 @@ static void mhp_edge_reported(struct kunit *test)
 
 	make_pair(test, &pair);
 	expect_pair(test, &pair, "online");
-	for (round = 0; round < 4; round++) {
+	for (round = 0; round < 8; round++) {
 		unsigned long start = round & 1 ? pair.mid : pair.pfn;
 		unsigned long end = round & 1 ? pair.end : pair.mid;
 
+		/* The first pageblock, or the second */
+		if (round & 4) {
+			start += round & 1 ? 0 : pageblock_nr_pages;
+			end = start + pageblock_nr_pages;
+		}
 		/* Its isolation begins while they are away, or ends. */
 		if (round & 2)
 			KUNIT_EXPECT_EQ(test, isolate(start, end), 0);
@@ -1327,13 +1333,15 @@ static void mhp_edge_reported(struct kunit *test)
 			KUNIT_EXPECT_EQ(test, isolate(start, end), 0);
 		for (i = 0; i < nr; i++) {
 			spin_lock_irqsave(&zone->lock, flags);
-			__putback_isolated_page(taken[i].page, taken[i].order,
-						get_pageblock_migratetype(taken[i].page));
+			__putback_isolated_page(taken[i].page, taken[i].order);
 			spin_unlock_irqrestore(&zone->lock, flags);
 		}
 		expect_counts(test, "put back");
-		if (!(round & 2))
+		if (!(round & 2)) {
+			KUNIT_EXPECT_TRUE(test, PageBuddy(pfn_to_page(start)));
+			KUNIT_EXPECT_TRUE(test, PageBuddy(pfn_to_page(end)) || end == pair.end);
 			undo_isolate(start, end);
+		}
 		expect_pair(test, &pair, "in the end");
 	}
 }

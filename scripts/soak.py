@@ -34,8 +34,6 @@ BOUND = 120             # seconds that one step may take; four times that on deb
 TRIES = 20              # for what the guest may refuse, as its pages are in use
 NUDGE = 0.5             # seconds without progress until virtio-mem is asked again
 FEW = 3                 # rounds at least, else a run has shown nothing
-GIVE_WAY = 20           # seconds, or
-REFUSALS = 4            # refusals, until the balloon gives back what it has
 PATIENCE = 8            # times that what was asked for may take, for so few
 MOST = 1024             # MiB that are plugged at a time
 BALLOON = (16, 64)      # MiB that the balloon takes
@@ -126,8 +124,6 @@ class VirtioMem(Kind):
             if now - since > BOUND * self.g.slow:
                 raise Hung(f'virtio-mem at {seen // MIB} MiB on its way to {size // MIB}\n'
                            f'{self.in_the_way()}')
-            if seen != size and now - since > GIVE_WAY * self.g.slow:
-                self.soak.give_way()
             if seen != size and now - asked > gap:
                 # After a failure, the driver tries again only in a minute, or if asked.
                 # It begins anew then: not too often.
@@ -157,9 +153,7 @@ class Dimms(Kind):
         return g.device_memory(), g.device_memory() + MOST * MIB
 
     def eject(self, name):
-        for n in range(TRIES):
-            if n >= REFUSALS:
-                self.soak.give_way()
+        for _ in range(TRIES):
             began = time.monotonic()
             if self.g.unplug(name, timeout=BOUND):
                 return
@@ -241,9 +235,7 @@ class Kmem(Kind):
         self.random.shuffle(blocks)
         # Those that nobody shares; the driver takes back the others.
         for b in blocks:
-            for n in range(TRIES):
-                if n >= REFUSALS:
-                    self.soak.give_way()
+            for _ in range(TRIES):
                 status = self.g.run(f'cd {MEMORY}/memory{b}; grep -q offline state || '
                                     'echo offline >state', timeout=BOUND)[0]
                 if not status:
@@ -311,7 +303,7 @@ class Soak:
         self.title = f'{kind}, {flavour}'
         self.selfcheck = not self.kind.whole and test.has('debug')
         self.without = list(without)
-        self.rounds = self.refused = self.gave_way = 0
+        self.rounds = self.refused = 0
         self.began = self.ended = None
         self.g = self.total = self.balloon = None
         self.heard = (0, 0)
@@ -328,14 +320,6 @@ class Soak:
             if time.monotonic() > end:
                 raise Hung(what)
             time.sleep(pause)
-
-    def give_way(self):
-        """Memory does not go. It may be the balloon that has a page of it, which does not
-        move: while a zone comes to the zonelists, it can get one of ZONE_MOVABLE. (A
-        zoneref is not read at once, on stock either, and the zone has free pages by then.)"""
-        if self.balloon.left() != self.balloon.full:
-            self.empty_balloon()
-            self.gave_way += 1
 
     def empty_balloon(self):
         self.balloon.take(0)
@@ -505,8 +489,6 @@ class Campaign:
         if key not in self.results:
             return f'round {soak.rounds + 1}, {soak.took():.0f} s'
         refused = f', refused {soak.refused} times' if soak.refused else ''
-        if soak.gave_way:
-            refused += f', the balloon gave way {soak.gave_way} times'
         if died:
             return f'died in round {soak.rounds + 1} after {soak.took():.0f} s{refused}: {died}'
         return f'{soak.rounds} rounds in {soak.took():.0f} s{refused}'

@@ -238,6 +238,34 @@ def fixed_compaction_of_emptied_zone(t):
 
 
 @case(needs='fixes')
+def fixed_zone_of_allocation(t):
+    """An allocation that reclaims while a zone gets its first memory keeps to its own."""
+    for flavour, buggy in kernels(t):
+        with trapped(t, flavour, smp=2) as (g, trap):
+            expect('add', trap.add(HIDDEN), None)
+            trap.do('reclaim')
+            g.wait_for('direct reclaim', lambda: trap.counts()[0])
+            # All entries of zonelists move by one.
+            expect('online', g.state(BLOCK, 'online_movable'), None)
+            trap.do('go')
+            g.wait_for('the page', lambda: trap.counts()[1])
+            expect(f'{flavour}: 1 for a page of ZONE_DMA, 2 for another', trap.counts()[1],
+                   2 if buggy else 1)
+
+
+@case(needs='fixes')
+def fixed_report_while_isolated(t):
+    """A pageblock that is isolated while its page is reported is no part of it any more."""
+    for flavour, buggy in kernels(t):
+        with trapped(t, flavour, smp=2) as (g, trap):
+            trap.do('report')
+            g.wait_for('the isolation', lambda: trap.counts()[0])
+            g.wait_for('the end of it', lambda: trap.counts()[1])
+            expect(f'{flavour}: 1 for a page of its own, 2 for a part of one', trap.counts(),
+                   (1, 2 if buggy else 1))
+
+
+@case(needs='fixes')
 def fixed_valid_zones(t):
     """valid_zones of a memory block that is not linked to its node yet can be read."""
     block = f'{MEMORY}/memory{BLOCK}'

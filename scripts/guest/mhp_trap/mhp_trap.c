@@ -42,6 +42,15 @@
  *                            at START, and waits, until told to go on, right behind the
  *                            NTH time that it reads where the head of the page is:
  *                            calls=N times that it was read, owned=1 when it is done
+ *   reclaim                  a thread allocates pages of ZONE_DMA, until it has to
+ *                            reclaim some, and waits there until told to go on:
+ *                            calls=1 when it waits, owned=1 when it has a page after
+ *                            that, or 2 if that is not of ZONE_DMA
+ *   report                   have free pages reported, and isolate the second pageblock
+ *                            of the first one of the largest size, while it is: calls=1
+ *                            when it is isolated, owned=1 when it is free for itself
+ *                            after that, or 2 if it is still part of the page; then it
+ *                            is not isolated any more
  *   span NID MS              who changes start or size of zone Movable waits behind
  *                            each of the two stores, without sleeping: calls=<stores>
  *   none                     set no trap
@@ -54,6 +63,7 @@
 #include <linux/hw_breakpoint.h>
 #include <linux/kprobes.h>
 #include <linux/kthread.h>
+#include <linux/list.h>
 #include <linux/memory.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
@@ -63,11 +73,15 @@
 #include <linux/mutex.h>
 #include <linux/objtool.h>
 #include <linux/page_ref.h>
+#include <linux/page_reporting.h>
 #include <linux/perf_event.h>
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
+#include <linux/scatterlist.h>
 #include <linux/sched.h>
+#include <linux/shrinker.h>
 #include <linux/string.h>
+#include <linux/swap.h>
 #include <linux/workqueue.h>
 
 #define SPIN_MS		1000
@@ -97,6 +111,8 @@ static bool go;
 static char name[TASK_COMM_LEN];
 static struct page *page;
 static struct task_struct *thread;
+static LIST_HEAD(hoard);
+static struct shrinker *shrinker;
 
 /* The value of a symbol, exported or not: a kprobe finds the function that does. */
 static unsigned long lookup(const char *name)
@@ -346,6 +362,81 @@ static int replace(void *unused)
 	return 0;
 }
 
+static void free_hoard(unsigned int nr)
+{
+	struct page *next;
+
+	while (nr-- && (next = list_first_entry_or_null(&hoard, struct page, lru))) {
+		list_del(&next->lru);
+		__free_page(next);
+	}
+}
+
+static unsigned long hoard_count(struct shrinker *shrinker, struct shrink_control *sc)
+{
+	return current == thread && !atomic_read(&calls) ? SWAP_CLUSTER_MAX : 0;
+}
+
+static unsigned long hoard_scan(struct shrinker *shrinker, struct shrink_control *sc)
+{
+	atomic_inc(&calls);
+	wait_for_go();
+	free_hoard(SWAP_CLUSTER_MAX);
+	mm_account_reclaimed_pages(SWAP_CLUSTER_MAX);
+	return SWAP_CLUSTER_MAX;
+}
+
+static int reclaim(void *unused)
+{
+	struct page *last;
+
+	do {
+		last = alloc_page(GFP_KERNEL | GFP_DMA | __GFP_NORETRY | __GFP_NOWARN);
+		if (last)
+			list_add_tail(&last->lru, &hoard);
+	} while (last && !atomic_read(&calls));
+	if (last)
+		atomic_set(&owned, page_zonenum(last) == ZONE_DMA ? 1 : 2);
+	while (!kthread_should_stop())
+		msleep(20);
+	return 0;
+}
+
+static void look_at_block(struct work_struct *work)
+{
+	unsigned long pfn = page_to_pfn(page);
+
+	atomic_set(&owned, PageBuddy(page) ? 1 : 2);
+	called[1](pfn, pfn + pageblock_nr_pages, MIGRATE_MOVABLE, 0, 0, 0);
+}
+
+static DECLARE_DELAYED_WORK(look_work, look_at_block);
+
+/* Between this and putting them back, nothing else happens. */
+static int report(struct page_reporting_dev_info *unused, struct scatterlist *sgl,
+		  unsigned int nents)
+{
+	struct scatterlist *sg;
+	unsigned long pfn;
+	int i;
+
+	for_each_sg(sgl, sg, nents, i) {
+		pfn = page_to_pfn(sg_page(sg)) + pageblock_nr_pages;
+		if (sg->length != PAGE_SIZE << MAX_PAGE_ORDER || atomic_read(&calls))
+			continue;
+		/* For whatever, as kernels do not agree on how to say for what */
+		if (called[0](pfn, pfn + pageblock_nr_pages, MIGRATE_MOVABLE, 0, GFP_KERNEL, 0))
+			continue;
+		page = pfn_to_page(pfn);
+		atomic_inc(&calls);
+		schedule_delayed_work(&look_work, HZ);
+	}
+	return 0;
+}
+
+static struct page_reporting_dev_info reporting = { .report = report };
+static bool reports;
+
 static void clear_trap(void)
 {
 	unsigned int i;
@@ -354,6 +445,14 @@ static void clear_trap(void)
 	if (thread)
 		kthread_stop(thread);
 	thread = NULL;
+	if (shrinker)
+		shrinker_free(shrinker);
+	shrinker = NULL;
+	free_hoard(UINT_MAX);
+	if (reports)
+		page_reporting_unregister(&reporting);
+	reports = false;
+	flush_delayed_work(&look_work);
 	for (i = 0; i < ARRAY_SIZE(probes); i++) {
 		if (probes[i].symbol_name)
 			unregister_kprobe(&probes[i]);
@@ -420,9 +519,44 @@ static int set_watches(int nid)
 	       set_watch(1, &zone->spanned_pages, HW_BREAKPOINT_W, span_changes);
 }
 
+static int run_thread(int (*function)(void *unused))
+{
+	struct task_struct *task = kthread_create(function, NULL, KBUILD_MODNAME);
+
+	if (IS_ERR(task))
+		return PTR_ERR(task);
+	thread = task;
+	wake_up_process(task);
+	return 0;
+}
+
+static int set_reclaim(void)
+{
+	shrinker = shrinker_alloc(0, KBUILD_MODNAME);
+	if (!shrinker)
+		return -ENOMEM;
+	shrinker->count_objects = hoard_count;
+	shrinker->scan_objects = hoard_scan;
+	shrinker->seeks = 0;
+	shrinker_register(shrinker);
+	return run_thread(reclaim);
+}
+
+static int set_report(void)
+{
+	int ret;
+
+	called[0] = (function_t)lookup("start_isolate_page_range");
+	called[1] = (function_t)lookup("undo_isolate_page_range");
+	if (!called[0] || !called[1])
+		return -ENOENT;
+	ret = page_reporting_register(&reporting);
+	reports = !ret;
+	return ret;
+}
+
 static int set_replace(u64 start)
 {
-	struct task_struct *task;
 	int ret;
 
 	called[0] = (void *)lookup("replace_free_hugepage_folios");
@@ -430,14 +564,7 @@ static int set_replace(u64 start)
 		return -ENOENT;
 	/* The second word of a struct page says whether it is a tail, and of what. */
 	ret = set_watch(0, (unsigned long *)page + 1, HW_BREAKPOINT_RW, head_is_read);
-	if (ret)
-		return ret;
-	task = kthread_create(replace, NULL, KBUILD_MODNAME);
-	if (IS_ERR(task))
-		return PTR_ERR(task);
-	thread = task;
-	wake_up_process(task);
-	return 0;
+	return ret ?: run_thread(replace);
 }
 
 /* --- commands --- */
@@ -519,6 +646,10 @@ static int set_trap(const char *val)
 		return find_page(start) ?: set_detour(0, function, refer_call);
 	if (sscanf(val, "replace %lli %u", &start, &nth) == 2)
 		return find_page(start) ?: set_replace(start);
+	if (sysfs_streq(val, "reclaim"))
+		return set_reclaim();
+	if (sysfs_streq(val, "report"))
+		return set_report();
 	if (sscanf(val, "owned %63s %63s", function, other) == 2) {
 		mutex = (struct mutex *)lookup(other);
 		return mutex ? set_probe(0, function, owned_call) : -ENOENT;

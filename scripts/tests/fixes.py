@@ -237,20 +237,32 @@ def fixed_compaction_of_emptied_zone(t):
             g.wait_for('the end of compaction', lambda: not g.run('[ -e /tmp/done ]')[0])
 
 
-@case(needs='fixes')
-def fixed_zone_of_allocation(t):
-    """An allocation that reclaims while a zone gets its first memory keeps to its own."""
+def online_meanwhile(t, trap_name):
+    """Memory goes online, the first of its zone, while an allocation is underway: whether
+    that takes a page of another zone, as on stock, or not."""
     for flavour, buggy in kernels(t):
         with trapped(t, flavour, smp=2) as (g, trap):
             expect('add', trap.add(HIDDEN), None)
-            trap.do('reclaim')
-            g.wait_for('direct reclaim', lambda: trap.counts()[0])
+            trap.do(trap_name)
+            g.wait_for('the allocation', lambda: trap.counts()[0])
             # All entries of zonelists move by one.
             expect('online', g.state(BLOCK, 'online_movable'), None)
             trap.do('go')
             g.wait_for('the page', lambda: trap.counts()[1])
-            expect(f'{flavour}: 1 for a page of ZONE_DMA, 2 for another', trap.counts()[1],
+            expect(f'{flavour}: 1 for a page of its zone, 2 for another', trap.counts()[1],
                    2 if buggy else 1)
+
+
+@case(needs='fixes')
+def fixed_zone_of_allocation(t):
+    """An allocation that has looked for its zone takes no page of a new ZONE_MOVABLE."""
+    online_meanwhile(t, 'allocate')
+
+
+@case(needs='fixes')
+def fixed_zone_of_reclaim(t):
+    """An allocation that reclaims while a zone gets its first memory keeps to its own."""
+    online_meanwhile(t, 'reclaim')
 
 
 @case(needs='fixes')

@@ -42,6 +42,10 @@
  *                            at START, and waits, until told to go on, right behind the
  *                            NTH time that it reads where the head of the page is:
  *                            calls=N times that it was read, owned=1 when it is done
+ *   allocate                 a thread allocates a page that is not movable, and waits,
+ *                            until told to go on, as soon as it has looked for its
+ *                            zone: calls=1 when it waits, owned=1 when it has a page,
+ *                            or 2 if that is of ZONE_MOVABLE
  *   reclaim                  a thread allocates pages of ZONE_DMA, until it has to
  *                            reclaim some, and waits there until told to go on:
  *                            calls=1 when it waits, owned=1 when it has a page after
@@ -386,6 +390,35 @@ static unsigned long hoard_scan(struct shrinker *shrinker, struct shrink_control
 	return SWAP_CLUSTER_MAX;
 }
 
+static unsigned long early(unsigned long a, unsigned long b, unsigned long c,
+			   unsigned long d, unsigned long e, unsigned long f)
+{
+	wait_for_go();
+	WRITE_ONCE(passes[0], current);
+	return called[0](a, b, c, d, e, f);
+}
+
+static int early_call(struct kprobe *p, struct pt_regs *regs)
+{
+	if (passed(0) || current != thread || atomic_inc_return(&calls) != 1)
+		return 0;
+	instruction_pointer_set(regs, (unsigned long)early);
+	return 1;
+}
+
+static int allocate(void *unused)
+{
+	struct page *unmovable = alloc_page(GFP_HIGHUSER);
+
+	if (unmovable) {
+		atomic_set(&owned, page_zonenum(unmovable) == ZONE_MOVABLE ? 2 : 1);
+		__free_page(unmovable);
+	}
+	while (!kthread_should_stop())
+		msleep(20);
+	return 0;
+}
+
 static int reclaim(void *unused)
 {
 	struct page *last;
@@ -646,6 +679,8 @@ static int set_trap(const char *val)
 		return find_page(start) ?: set_detour(0, function, refer_call);
 	if (sscanf(val, "replace %lli %u", &start, &nth) == 2)
 		return find_page(start) ?: set_replace(start);
+	if (sysfs_streq(val, "allocate"))
+		return set_detour(0, "get_page_from_freelist", early_call) ?: run_thread(allocate);
 	if (sysfs_streq(val, "reclaim"))
 		return set_reclaim();
 	if (sysfs_streq(val, "report"))

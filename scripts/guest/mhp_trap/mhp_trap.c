@@ -180,10 +180,8 @@ static int sleep_call(struct kprobe *p, struct pt_regs *regs)
 	return 1;
 }
 
-/* Where nothing counts how often preemption is disabled, nobody sleeps. */
-static void wait_for_go(void)
+static void wait_for_go(bool sleeps)
 {
-	bool sleeps = preemptible() && !rcu_preempt_depth();
 	int ms;
 
 	for (ms = 0; ms < (sleeps ? LATE_MS : SPIN_MS) && !READ_ONCE(go); ms += 20) {
@@ -194,6 +192,12 @@ static void wait_for_go(void)
 	}
 }
 
+/* Where nothing counts how often preemption is disabled, nobody does. */
+static bool may_sleep(void)
+{
+	return preemptible() && !rcu_preempt_depth();
+}
+
 static unsigned long late(unsigned long a, unsigned long b, unsigned long c,
 			  unsigned long d, unsigned long e, unsigned long f)
 {
@@ -201,7 +205,7 @@ static unsigned long late(unsigned long a, unsigned long b, unsigned long c,
 
 	WRITE_ONCE(passes[0], current);
 	ret = called[0](a, b, c, d, e, f);
-	wait_for_go();
+	wait_for_go(may_sleep());
 	return ret;
 }
 
@@ -310,7 +314,7 @@ static void span_changes(struct perf_event *event, struct perf_sample_data *data
 void mhp_trap_paused(void);
 void mhp_trap_paused(void)
 {
-	wait_for_go();
+	wait_for_go(may_sleep());
 }
 
 void mhp_trap_pause(void);
@@ -384,7 +388,7 @@ static unsigned long hoard_count(struct shrinker *shrinker, struct shrink_contro
 static unsigned long hoard_scan(struct shrinker *shrinker, struct shrink_control *sc)
 {
 	atomic_inc(&calls);
-	wait_for_go();
+	wait_for_go(true);
 	free_hoard(SWAP_CLUSTER_MAX);
 	mm_account_reclaimed_pages(SWAP_CLUSTER_MAX);
 	return SWAP_CLUSTER_MAX;
@@ -393,7 +397,7 @@ static unsigned long hoard_scan(struct shrinker *shrinker, struct shrink_control
 static unsigned long early(unsigned long a, unsigned long b, unsigned long c,
 			   unsigned long d, unsigned long e, unsigned long f)
 {
-	wait_for_go();
+	wait_for_go(true);
 	WRITE_ONCE(passes[0], current);
 	return called[0](a, b, c, d, e, f);
 }

@@ -488,7 +488,8 @@ class Campaign:
         soak, died = self.soaks[key], self.results.get(key)
         if key not in self.results:
             return f'round {soak.rounds + 1}, {soak.took():.0f} s'
-        refused = f', refused {soak.refused} times' if soak.refused else ''
+        times = 'once' if soak.refused == 1 else f'{soak.refused} times'
+        refused = f', refused {times}' if soak.refused else ''
         if died:
             return f'died in round {soak.rounds + 1} after {soak.took():.0f} s{refused}: {died}'
         return f'{soak.rounds} rounds in {soak.took():.0f} s{refused}'

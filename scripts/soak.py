@@ -321,10 +321,6 @@ class Soak:
                 raise Hung(what)
             time.sleep(pause)
 
-    def empty_balloon(self):
-        self.balloon.take(0)
-        self.wait('the balloon is empty', lambda: self.balloon.left() == self.balloon.full)
-
     def said(self, word):
         return re.findall(rf'soak: {word} ?(.*)', self.g.console())
 
@@ -382,7 +378,8 @@ class Soak:
         self.wait('the loads end', lambda: self.said('done'), pause=0.5)
         self.listen()
         self.kind.empty()
-        self.empty_balloon()
+        self.balloon.take(0)
+        self.wait('the balloon is empty', lambda: self.balloon.left() == self.balloon.full)
         expect_between('MiB that the balloon had', self.balloon.taken, *BALLOON)
         self.kind.present(0)
         steps = {k: int(n) for k, n in re.findall(r'(\w+)=(\d+)', self.said('done')[0])}

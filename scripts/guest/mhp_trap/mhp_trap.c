@@ -161,13 +161,20 @@ static bool passed(int i)
 	return true;
 }
 
+/* Call the function that one of those below stands for, which goes past its trap. */
+static unsigned long pass(int i, unsigned long a, unsigned long b, unsigned long c,
+			  unsigned long d, unsigned long e, unsigned long f)
+{
+	WRITE_ONCE(passes[i], current);
+	return called[i](a, b, c, d, e, f);
+}
+
 /* In place of a function, for who calls it: sleep, then call it. */
 static unsigned long sleeper(unsigned long a, unsigned long b, unsigned long c,
 			     unsigned long d, unsigned long e, unsigned long f)
 {
 	msleep(wait_ms);
-	WRITE_ONCE(passes[0], current);
-	return called[0](a, b, c, d, e, f);
+	return pass(0, a, b, c, d, e, f);
 }
 
 static int sleep_call(struct kprobe *p, struct pt_regs *regs)
@@ -203,8 +210,7 @@ static unsigned long late(unsigned long a, unsigned long b, unsigned long c,
 {
 	unsigned long ret;
 
-	WRITE_ONCE(passes[0], current);
-	ret = called[0](a, b, c, d, e, f);
+	ret = pass(0, a, b, c, d, e, f);
 	wait_for_go(may_sleep());
 	return ret;
 }
@@ -231,8 +237,7 @@ static unsigned long within(unsigned long a, unsigned long b, unsigned long c,
 	unsigned long ret;
 
 	wait_between(&entered[1]);
-	WRITE_ONCE(passes[0], current);
-	ret = called[0](a, b, c, d, e, f);
+	ret = pass(0, a, b, c, d, e, f);
 	WRITE_ONCE(left[0], true);
 	wait_between(&left[1]);
 	return ret;
@@ -244,8 +249,7 @@ static unsigned long around(unsigned long a, unsigned long b, unsigned long c,
 	unsigned long ret;
 
 	wait_between(&left[0]);
-	WRITE_ONCE(passes[1], current);
-	ret = called[1](a, b, c, d, e, f);
+	ret = pass(1, a, b, c, d, e, f);
 	WRITE_ONCE(left[1], true);
 	return ret;
 }
@@ -275,8 +279,7 @@ static unsigned long refers(unsigned long a, unsigned long b, unsigned long c,
 		atomic_inc(&calls);
 		schedule_delayed_work(&drop_work, msecs_to_jiffies(wait_ms));
 	}
-	WRITE_ONCE(passes[0], current);
-	return called[0](a, b, c, d, e, f);
+	return pass(0, a, b, c, d, e, f);
 }
 
 static int refer_call(struct kprobe *p, struct pt_regs *regs)
@@ -358,6 +361,13 @@ static void head_is_read(struct perf_event *event, struct perf_sample_data *data
 	regs->ip = (unsigned long)mhp_trap_pause;
 }
 
+static int until_stopped(void)
+{
+	while (!kthread_should_stop())
+		msleep(20);
+	return 0;
+}
+
 static int replace(void *unused)
 {
 	int (*replace_free)(unsigned long start_pfn, unsigned long end_pfn) = (void *)called[0];
@@ -365,9 +375,7 @@ static int replace(void *unused)
 
 	replace_free(pfn, pfn + 1);
 	atomic_inc(&owned);
-	while (!kthread_should_stop())
-		msleep(20);
-	return 0;
+	return until_stopped();
 }
 
 static void free_hoard(unsigned int nr)
@@ -398,8 +406,7 @@ static unsigned long early(unsigned long a, unsigned long b, unsigned long c,
 			   unsigned long d, unsigned long e, unsigned long f)
 {
 	wait_for_go(true);
-	WRITE_ONCE(passes[0], current);
-	return called[0](a, b, c, d, e, f);
+	return pass(0, a, b, c, d, e, f);
 }
 
 static int early_call(struct kprobe *p, struct pt_regs *regs)
@@ -418,9 +425,7 @@ static int allocate(void *unused)
 		atomic_set(&owned, page_zonenum(unmovable) == ZONE_MOVABLE ? 2 : 1);
 		__free_page(unmovable);
 	}
-	while (!kthread_should_stop())
-		msleep(20);
-	return 0;
+	return until_stopped();
 }
 
 static int reclaim(void *unused)
@@ -434,9 +439,7 @@ static int reclaim(void *unused)
 	} while (last && !atomic_read(&calls));
 	if (last)
 		atomic_set(&owned, page_zonenum(last) == ZONE_DMA ? 1 : 2);
-	while (!kthread_should_stop())
-		msleep(20);
-	return 0;
+	return until_stopped();
 }
 
 static void look_at_block(struct work_struct *work)

@@ -10,7 +10,7 @@
 . "$(dirname "$0")/lib.sh"
 
 tools=(kmod lsmod modprobe insmod rmmod modinfo
-       lsmem chmem lscpu fallocate setpriv
+       lsmem chmem lscpu fallocate chrt setpriv
        numactl numastat migratepages memhog bash)
 # Without these the guest still does what the tests need.
 optional=' cxl numastat migratepages memhog lspci '

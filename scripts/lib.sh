@@ -85,6 +85,9 @@ die() { warn "$*"; exit 1; }
 # has a path that no object does, and differs between work trees.
 export CCACHE_DIR=$build/ccache CCACHE_BASEDIR=$bdir CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE=4G
 export CCACHE_IGNOREOPTIONS='-fmacro-prefix-map=*'
+# Compile in one pass, and know by its headers whether it is the same: that takes a seventh
+# less where nothing is known yet.
+export CCACHE_DEPEND=1
 ccache=()
 command -v ccache >/dev/null && ccache=(ccache)
 

@@ -78,6 +78,25 @@ class Kind:
                 self.soak.test.note(line)
             expect('bytes in MemTotal that were not there at first', more(), size)
 
+    def in_the_way(self, start, size):
+        """What does not go: of granules that have pages in use, the flags and counts that
+        /proc/kpageflags and kpagecount tell, and of how many pages; free pages by type;
+        and where those are that take memory offline, or wait."""
+        first, count = start // PAGE, size // PAGE
+        look = ' '.join(f'dd if=/proc/kpage{what} bs=8 skip={first} count={count} 2>/dev/null | '
+                        f'od -An -v -tx8 -w8 >/tmp/{what};' for what in ('flags', 'count'))
+        # Bit 10: free; bit 23: PageOffline; a page without struct page has all bits, or none.
+        return self.g.sh(f'{look} paste /tmp/flags /tmp/count | awk \'{{ n[$1 " " $2]++; '
+                         'used += substr($1, 11, 1) ~ /[0-7]/ && substr($1, 14, 1) ~ /[0-38-b]/ && '
+                         '$1 $2 !~ /^0*$/ } '
+                         f'NR % {GRANULE // PAGE} == 0 {{ if (used) for (k in n) '
+                         f'printf "%#x: %s: %d\\n", {first} + NR - {GRANULE // PAGE}, k, n[k]; '
+                         'used = 0; delete n }\' | head -n 60; '
+                         "grep -E 'Movable|Isolate' /proc/pagetypeinfo; "
+                         'cd /proc; for p in [0-9]*; do '
+                         'grep -qE "offline_pages|compact|D .disk sleep" $p/stack $p/status '
+                         '2>/dev/null && grep -H . $p/comm $p/stack; done', timeout=120)
+
 
 class VirtioMem(Kind):
     """A virtio-mem device that is given sizes in units of 2 MiB"""
@@ -95,20 +114,6 @@ class VirtioMem(Kind):
         self.g, self.vm = g, Device(g)
         return self.vm.start(), self.vm.start() + MOST * MIB
 
-    def in_the_way(self):
-        """What there is of the granules that are not all unplugged: what flags and counts
-        /proc/kpageflags and kpagecount have, of how many pages; and free pages by type."""
-        first, count = self.vm.start() // PAGE, MOST * MIB // PAGE
-        look = ' '.join(f'dd if=/proc/kpage{what} bs=8 skip={first} count={count} 2>/dev/null | '
-                        f'od -An -v -tx8 -w8 >/tmp/{what};' for what in ('flags', 'count'))
-        # Bit 23: PageOffline; a page without struct page has all bits, or none.
-        return self.g.sh(f'{look} paste /tmp/flags /tmp/count | awk \'{{ n[$1 " " $2]++; '
-                         'plain += substr($1, 11, 1) ~ /[0-7]/ && $1 $2 !~ /^0*$/ } '
-                         f'NR % {GRANULE // PAGE} == 0 {{ if (plain) for (k in n) '
-                         f'printf "%#x: %s: %d\\n", {first} + NR - {GRANULE // PAGE}, k, n[k]; '
-                         'plain = 0; delete n }\' | head -n 60; '
-                         "grep -E 'Movable|Isolate' /proc/pagetypeinfo", timeout=120)
-
     def resize(self, size):
         """To that size, with nothing but the time that passes without any progress
         being bounded."""
@@ -123,7 +128,7 @@ class VirtioMem(Kind):
                 since, asked, gap = now, now, NUDGE
             if now - since > BOUND * self.g.slow:
                 raise Hung(f'virtio-mem at {seen // MIB} MiB on its way to {size // MIB}\n'
-                           f'{self.in_the_way()}')
+                           f'{self.in_the_way(self.vm.start(), MOST * MIB)}')
             if seen != size and now - asked > gap:
                 # After a failure, the driver tries again only in a minute, or if asked.
                 # It begins anew then: not too often.
@@ -158,7 +163,8 @@ class Dimms(Kind):
             if self.g.unplug(name, timeout=BOUND):
                 return
             if time.monotonic() - began > BOUND * self.g.slow:
-                raise Hung(f'no answer to the eject of {name}')
+                raise Hung(f'no answer to the eject of {name}\n'
+                           f'{self.in_the_way(self.g.dimm_address(name), self.g.dimms[name])}')
             self.soak.refused += 1
             time.sleep(0.5)
         raise Failure(f'{TRIES} ejects of {name} were refused')
@@ -241,7 +247,8 @@ class Kmem(Kind):
                 if not status:
                     break
                 if status == 137:
-                    raise Hung(f'memory{b} does not go offline')
+                    raise Hung(f'memory{b} does not go offline\n'
+                               f'{self.in_the_way(b * SECTION, SECTION)}')
                 self.soak.refused += 1
             else:
                 raise Failure(f'memory{b} was not taken offline {TRIES} times')

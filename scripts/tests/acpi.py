@@ -296,22 +296,28 @@ def ssdt_memory_there_since_boot(t):
     fw = Firmware(t)
     end = HIDDEN + 64 * MIB         # of boot memory
     with fw.guest(t, mem='2G', maxmem=None, cmdline=f'mem={1024 + 64}M') as g:
-        w = World(g)
+        w, watch = World(g), Watch(g)
         g.auto_online('online_movable')
         # A part of a full block of boot memory, beside memory that could go; or of the last
-        # block, with what is behind it, which is not added then.
+        # block, with what is behind it, which is not added then; or all that there is of the
+        # last block, which does not go offline as it does not fill it.
         shared, full = (HIDDEN + 80 * MIB, 16 * MIB), (HIDDEN + 2 * SECTION, SECTION)
+        other = (HIDDEN + 3 * SECTION, SECTION)
         fw.load('mem', system_bus(memory('MHP0', 7, full, (HIDDEN - 8 * MIB, 8 * MIB), shared),
-                                  memory('MHP1', 8, (end - 4 * MIB, 8 * MIB))), 'MHP1')
-        rams = [(*r, 0, 'Movable') for r in (shared, full)]
+                                  memory('MHP1', 8, (end - 4 * MIB, 8 * MIB)),
+                                  memory('MHP2', 9, other, (HIDDEN, end - HIDDEN))), 'MHP2')
+        rams = [(*r, 0, 'Movable') for r in (shared, full, other)]
         w.check(rams, 'loaded')
-        for path, uid in (('MHP0', 7), ('MHP1', 8), ('MHP0', 7)):
+        watch.new_events()
+        for path, uid in (('MHP0', 7), ('MHP1', 8), ('MHP2', 9), ('MHP0', 7)):
             fw.eject(path, uid, BUSY)
             w.check(rams, f'{path} refused')
+            expect(f'uevents of memory blocks when {path} is refused',
+                   [e for e in watch.new_events() if 'SUBSYSTEM=memory' in e], [])
         # Offline it is refused, too: what is not in use cannot be told apart.
         expect('offline', g.state(full[0] // SECTION, 'offline'), None)
         fw.eject('MHP0', 7, BUSY)
-        w.check([rams[0], (*full, 0, None)], 'refused while offline')
+        w.check([rams[0], (*full, 0, None), rams[2]], 'refused while offline')
 
 
 @case()

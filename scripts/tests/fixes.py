@@ -352,12 +352,10 @@ def fixed_valid_zones_of_group(t):
             expect('zones', g.read('/tmp/zones'), wanted)
 
 
-@case(needs='lifetime', since='7.3')
-def fixed_head_of_gigantic_page(t):
-    """Who makes room for a contiguous range reads no head of a huge page that is gone."""
+def gone_head(t, command, looks, where):
+    """Somebody reads a huge page by a tail, whose head goes meanwhile."""
     gigantic, huge = (f'{HUGE}/hugepages-{kib}kB/nr_hugepages' for kib in (1 << 20, 2048))
-    # What the tail is of is asked to learn whether that is a huge page, and then which.
-    for (flavour, buggy), nth in itertools.product(kernels(t), (1, 2)):
+    for (flavour, buggy), nth in itertools.product(kernels(t), looks):
         # Firmware has its tables where memory ends, and a gigantic page none.
         with trapped(t, flavour, mem='2560M', smp=2) as (g, trap):
             g.auto_online('online_movable')
@@ -368,17 +366,32 @@ def fixed_head_of_gigantic_page(t):
             expect('huge pages', g.sh(f'for f in {gigantic} {huge}; do echo 1 >$f; cat $f; done'),
                    '1\n1\n')
             # A tail in the second block, of a page whose head is in the first one.
-            trap.do(f'replace {h(HIDDEN + SECTION)} {nth}')
+            trap.do(f'{command} {h(HIDDEN + SECTION)} {nth}')
             g.wait_for(f'look {nth} at the tail', lambda: trap.counts()[0] >= nth)
             g.sh(f'echo 0 >{gigantic}')
             expect('offline', g.state(BLOCK, 'offline'), None)
             trap.remove(HIDDEN)
             if buggy:
                 dies(g, 'the head', lambda: (trap.do('go'), g.sh('sleep 20')),
-                     'BUG: unable to handle page fault.*RIP: 0010:replace_free_hugepage_folios')
+                     f'BUG: unable to handle page fault.*RIP: 0010:{where}')
                 continue
             trap.do('go')
             g.wait_for('the end', lambda: trap.counts()[1])
+
+
+@case(needs='lifetime', since='7.3')
+def fixed_head_of_gigantic_page(t):
+    """Who makes room for a contiguous range reads no head of a huge page that is gone."""
+    # What the tail is of is asked to learn whether that is a huge page, and then which.
+    gone_head(t, 'replace', (1, 2), 'replace_free_hugepage_folios')
+
+
+@case(needs='lifetime', since='7.3')
+def fixed_head_of_gigantic_page_in_range(t):
+    """Who takes a contiguous range reads no head of a huge page that is gone."""
+    # To isolate it, and when all pages of it are scanned: whether it is huge, and of what size.
+    gone_head(t, 'contig', (2, 3, 4), '(isolate_single_pageblock|isolate_migratepages_block|'
+              'isolate_or_dissolve_huge_folio)')
 
 
 @case(needs='lifetime')

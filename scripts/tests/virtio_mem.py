@@ -318,6 +318,8 @@ def vmem_full_guest_waits(t):
     for how in ('', 'virtio_mem.force_bbm=1'):
         with t.guest(cmdline=how, **FULL) as g:
             vm = Device(g)
+            g.auto_online('offline')
+            g.plug('d0', 512 * MIB)
             fill_up(g)
             for n in range(3):
                 vm.try_resize((8 - n) * GIB, 3)
@@ -327,8 +329,26 @@ def vmem_full_guest_waits(t):
             # Once each time that something was added before
             expect_between('complaints', len(re.findall('virtio_mem.*(?:not enough memory|failed)',
                                                         log)), 1, 3)
+            # Memory of others that goes online is looked at, long before it tries by itself.
+            size, first = vm.size(), g.dimm_address('d0') // SECTION
+            for block in range(first, first + 4):
+                expect(f'memory{block}', g.state(block, 'online_kernel'), None)
+            g.wait_for('more is plugged', lambda s=size: vm.size() > s, 20)
             g.sh('rm /tmp/full/*')
             vm.resize(8 * GIB)
+
+
+@case(needs='virtio-mem')
+def vmem_with_memory_of_others(t):
+    """I4: where somebody else has added memory to the region, the driver gives up, as on stock."""
+    with t.guest(args=Device.args(GIB)) as g:
+        vm = Device(g)
+        g.auto_online('online_movable')
+        g.mod_ok(f'add 0 {h(vm.start())} {h(SECTION)}')
+        expect('plugged', vm.try_resize(64 * MIB, 5), 0)
+        expect('complaints', re.findall(r'virtio_mem virtio\d+: (.*(?:failed|broken).*)',
+                                        g.console()),
+               ['adding memory failed: -17', 'unknown error, marking device broken: -17'])
 
 
 @case(needs='virtio-mem')

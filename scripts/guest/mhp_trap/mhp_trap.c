@@ -42,6 +42,7 @@
  *                            at START, and waits, until told to go on, right behind the
  *                            NTH time that it reads where the head of the page is:
  *                            calls=N times that it was read, owned=1 when it is done
+ *   contig START NTH         the same of alloc_contig_range() for the pageblock there
  *   allocate                 a thread allocates a page that is not movable, and waits,
  *                            until told to go on, as soon as it has looked for its
  *                            zone: calls=1 when it waits, owned=1 when it has a page,
@@ -87,6 +88,7 @@
 #include <linux/string.h>
 #include <linux/swap.h>
 #include <linux/workqueue.h>
+#include <linux/version.h>
 
 #define SPIN_MS		1000
 #define BETWEEN_MS	3000
@@ -368,6 +370,19 @@ static int until_stopped(void)
 	return 0;
 }
 
+static int contig(void *unused)
+{
+	int (*alloc)(unsigned long start_pfn, unsigned long end_pfn, unsigned int how,
+		     gfp_t gfp) = (void *)called[0];
+	unsigned long pfn = page_to_pfn(page);
+
+	if (!alloc(pfn, pfn + pageblock_nr_pages,
+		   LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0) ? MIGRATE_MOVABLE : 0, GFP_KERNEL))
+		free_contig_range(pfn, pageblock_nr_pages);
+	atomic_inc(&owned);
+	return until_stopped();
+}
+
 static int replace(void *unused)
 {
 	int (*replace_free)(unsigned long start_pfn, unsigned long end_pfn) = (void *)called[0];
@@ -595,16 +610,16 @@ static int set_report(void)
 	return ret;
 }
 
-static int set_replace(u64 start)
+static int set_reader(const char *function, int (*run)(void *unused))
 {
 	int ret;
 
-	called[0] = (void *)lookup("replace_free_hugepage_folios");
+	called[0] = (void *)lookup(function);
 	if (!called[0])
 		return -ENOENT;
 	/* The second word of a struct page says whether it is a tail, and of what. */
 	ret = set_watch(0, (unsigned long *)page + 1, HW_BREAKPOINT_RW, head_is_read);
-	return ret ?: run_thread(replace);
+	return ret ?: run_thread(run);
 }
 
 /* --- commands --- */
@@ -685,7 +700,9 @@ static int set_trap(const char *val)
 	if (sscanf(val, "refer %63s %lli %u", function, &start, &wait_ms) == 3)
 		return find_page(start) ?: set_detour(0, function, refer_call);
 	if (sscanf(val, "replace %lli %u", &start, &nth) == 2)
-		return find_page(start) ?: set_replace(start);
+		return find_page(start) ?: set_reader("replace_free_hugepage_folios", replace);
+	if (sscanf(val, "contig %lli %u", &start, &nth) == 2)
+		return find_page(start) ?: set_reader("alloc_contig_range_noprof", contig);
 	if (sysfs_streq(val, "allocate"))
 		return set_detour(0, "get_page_from_freelist", early_call) ?: run_thread(allocate);
 	if (sysfs_streq(val, "reclaim"))

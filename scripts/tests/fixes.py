@@ -352,6 +352,25 @@ def fixed_valid_zones_of_group(t):
             expect('zones', g.read('/tmp/zones'), wanted)
 
 
+@case(needs='fixes', since='7.3')
+def fixed_page_of_slab(t):
+    """Memory with a page of slab is refused at once, rather than tried for ever."""
+    state = f'{MEMORY}/memory{BLOCK + 1}/state'
+    for flavour, buggy in kernels(t):
+        with trapped(t, flavour) as (g, trap):
+            expect('add', trap.add(HIDDEN, 2 * SECTION), None)
+            # What the kernel needs meanwhile comes from the first one.
+            for block in (BLOCK, BLOCK + 1):
+                expect('online', g.state(block, 'online_kernel'), None)
+            trap.do(f'slab {h(HIDDEN + SECTION + SECTION // 2)}')
+            # 143: of who was stopped by a signal
+            expect(f'{flavour}: status of who takes it offline',
+                   g.run(f"timeout 5 sh -c 'echo offline >{state}'")[0], 143 if buggy else 1)
+            expect('state', g.read(state).strip(), 'online')
+            trap.do('none')
+            expect('offline', g.state(BLOCK + 1, 'offline'), None)
+
+
 def gone_head(t, command, looks, where):
     """Somebody reads a huge page by a tail, whose head goes meanwhile."""
     gigantic, huge = (f'{HUGE}/hugepages-{kib}kB/nr_hugepages' for kib in (1 << 20, 2048))

@@ -43,6 +43,7 @@
  *                            NTH time that it reads where the head of the page is:
  *                            calls=N times that it was read, owned=1 when it is done
  *   contig START NTH         the same of alloc_contig_range() for the pageblock there
+ *   slab START               the page at START, which is free, looks as one of slab
  *   allocate                 a thread allocates a page that is not movable, and waits,
  *                            until told to go on, as soon as it has looked for its
  *                            zone: calls=1 when it waits, owned=1 when it has a page,
@@ -116,6 +117,7 @@ static bool entered[2], left[2];
 static bool go;
 static char name[TASK_COMM_LEN];
 static struct page *page;
+static struct page __maybe_unused *slab;
 static struct task_struct *thread;
 static LIST_HEAD(hoard);
 static struct shrinker *shrinker;
@@ -492,6 +494,40 @@ static int report(struct page_reporting_dev_info *unused, struct scatterlist *sg
 static struct page_reporting_dev_info reporting = { .report = report };
 static bool reports;
 
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+static int set_slab(void)
+{
+	unsigned long pfn = page_to_pfn(page);
+
+	if (alloc_contig_range(pfn, pfn + 1, ACR_FLAGS_NONE, GFP_KERNEL))
+		return -EBUSY;
+	set_page_count(page, 0);
+	__SetPageSlab(page);
+	slab = page;
+	return 0;
+}
+
+static void clear_slab(void)
+{
+	if (!slab)
+		return;
+	__ClearPageSlab(slab);
+	set_page_count(slab, 1);
+	__free_page(slab);
+	slab = NULL;
+}
+#else
+/* Pages of slab have a reference. */
+static int set_slab(void)
+{
+	return -EOPNOTSUPP;
+}
+
+static void clear_slab(void)
+{
+}
+#endif
+
 static void clear_trap(void)
 {
 	unsigned int i;
@@ -507,6 +543,7 @@ static void clear_trap(void)
 	if (reports)
 		page_reporting_unregister(&reporting);
 	reports = false;
+	clear_slab();
 	flush_delayed_work(&look_work);
 	for (i = 0; i < ARRAY_SIZE(probes); i++) {
 		if (probes[i].symbol_name)
@@ -703,6 +740,8 @@ static int set_trap(const char *val)
 		return find_page(start) ?: set_reader("replace_free_hugepage_folios", replace);
 	if (sscanf(val, "contig %lli %u", &start, &nth) == 2)
 		return find_page(start) ?: set_reader("alloc_contig_range_noprof", contig);
+	if (sscanf(val, "slab %lli", &start) == 1)
+		return find_page(start) ?: set_slab();
 	if (sysfs_streq(val, "allocate"))
 		return set_detour(0, "get_page_from_freelist", early_call) ?: run_thread(allocate);
 	if (sysfs_streq(val, "reclaim"))

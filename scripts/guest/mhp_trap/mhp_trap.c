@@ -89,7 +89,6 @@
 #include <linux/string.h>
 #include <linux/swap.h>
 #include <linux/workqueue.h>
-#include <linux/version.h>
 
 #define SPIN_MS		1000
 #define BETWEEN_MS	3000
@@ -372,14 +371,20 @@ static int until_stopped(void)
 	return 0;
 }
 
+/* Flags have taken the place of a migratetype. */
+#ifdef ACR_FLAGS_NONE
+#define ANYHOW	0
+#else
+#define ANYHOW	MIGRATE_MOVABLE
+#endif
+
 static int contig(void *unused)
 {
 	int (*alloc)(unsigned long start_pfn, unsigned long end_pfn, unsigned int how,
 		     gfp_t gfp) = (void *)called[0];
 	unsigned long pfn = page_to_pfn(page);
 
-	if (!alloc(pfn, pfn + pageblock_nr_pages,
-		   LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0) ? MIGRATE_MOVABLE : 0, GFP_KERNEL))
+	if (!alloc(pfn, pfn + pageblock_nr_pages, ANYHOW, GFP_KERNEL))
 		free_contig_range(pfn, pageblock_nr_pages);
 	atomic_inc(&owned);
 	return until_stopped();
@@ -494,7 +499,7 @@ static int report(struct page_reporting_dev_info *unused, struct scatterlist *sg
 static struct page_reporting_dev_info reporting = { .report = report };
 static bool reports;
 
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+#ifdef ACR_FLAGS_NONE
 static int set_slab(void)
 {
 	unsigned long pfn = page_to_pfn(page);

@@ -90,6 +90,8 @@
 #include <linux/swap.h>
 #include <linux/workqueue.h>
 
+#include "compat.h"
+
 #define SPIN_MS		1000
 #define BETWEEN_MS	3000
 #define LATE_MS		60000
@@ -371,20 +373,11 @@ static int until_stopped(void)
 	return 0;
 }
 
-/* Flags have taken the place of a migratetype. */
-#ifdef ACR_FLAGS_NONE
-#define ANYHOW	0
-#else
-#define ANYHOW	MIGRATE_MOVABLE
-#endif
-
 static int contig(void *unused)
 {
-	int (*alloc)(unsigned long start_pfn, unsigned long end_pfn, unsigned int how,
-		     gfp_t gfp) = (void *)called[0];
 	unsigned long pfn = page_to_pfn(page);
 
-	if (!alloc(pfn, pfn + pageblock_nr_pages, ANYHOW, GFP_KERNEL))
+	if (!mhp_alloc_contig_range(pfn, pfn + pageblock_nr_pages, GFP_KERNEL))
 		free_contig_range(pfn, pageblock_nr_pages);
 	atomic_inc(&owned);
 	return until_stopped();
@@ -499,12 +492,12 @@ static int report(struct page_reporting_dev_info *unused, struct scatterlist *sg
 static struct page_reporting_dev_info reporting = { .report = report };
 static bool reports;
 
-#ifdef ACR_FLAGS_NONE
+#ifdef alloc_contig_frozen_range
 static int set_slab(void)
 {
 	unsigned long pfn = page_to_pfn(page);
 
-	if (alloc_contig_range(pfn, pfn + 1, ACR_FLAGS_NONE, GFP_KERNEL))
+	if (mhp_alloc_contig_range(pfn, pfn + 1, GFP_KERNEL))
 		return -EBUSY;
 	set_page_count(page, 0);
 	__SetPageSlab(page);
@@ -652,16 +645,19 @@ static int set_report(void)
 	return ret;
 }
 
-static int set_reader(const char *function, int (*run)(void *unused))
+static int set_reader(int (*run)(void *unused))
 {
 	int ret;
 
-	called[0] = (void *)lookup(function);
-	if (!called[0])
-		return -ENOENT;
 	/* The second word of a struct page says whether it is a tail, and of what. */
 	ret = set_watch(0, (unsigned long *)page + 1, HW_BREAKPOINT_RW, head_is_read);
 	return ret ?: run_thread(run);
+}
+
+static int set_replace(void)
+{
+	called[0] = (void *)lookup("replace_free_hugepage_folios");
+	return called[0] ? set_reader(replace) : -ENOENT;
 }
 
 /* --- commands --- */
@@ -742,9 +738,9 @@ static int set_trap(const char *val)
 	if (sscanf(val, "refer %63s %lli %u", function, &start, &wait_ms) == 3)
 		return find_page(start) ?: set_detour(0, function, refer_call);
 	if (sscanf(val, "replace %lli %u", &start, &nth) == 2)
-		return find_page(start) ?: set_reader("replace_free_hugepage_folios", replace);
+		return find_page(start) ?: set_replace();
 	if (sscanf(val, "contig %lli %u", &start, &nth) == 2)
-		return find_page(start) ?: set_reader("alloc_contig_range_noprof", contig);
+		return find_page(start) ?: set_reader(contig);
 	if (sscanf(val, "slab %lli", &start) == 1)
 		return find_page(start) ?: set_slab();
 	if (sysfs_streq(val, "allocate"))

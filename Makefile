@@ -148,6 +148,9 @@ apply: ## apply the series to your own kernel tree: make apply KDIR=<tree>
 compare: deps ## list the patches that are not those of the main base, and are not known to be so
 	@scripts/series.sh compare
 
+docs: ## take over what was measured into docs/ and README.md
+	@scripts/docs.py --take
+
 check: ## checkpatch, sparse, kernel-doc, shellcheck, MAINTAINERS
 	@scripts/deps.sh check
 	@FLAVOUR=stock scripts/kernel.sh build
@@ -172,5 +175,5 @@ clean: ## remove objects, images and logs; keep the source trees
 distclean: ## remove all of build/, the work tree with its commits included
 	rm -rf build
 
-.PHONY: help run test test-quick test-debug test-long measure soak lsmem module kunit kunit-module kunit-mutants kunit-coverage kunit-install shell kernel kernel-both kernel-stock kernel-test \
+.PHONY: help docs run test test-quick test-debug test-long measure soak lsmem module kunit kunit-module kunit-mutants kunit-coverage kunit-install shell kernel kernel-both kernel-stock kernel-test \
 	kernel-others kernel-arm64 kernel-large-order tree patches apply check compile-check bisect deps clean distclean

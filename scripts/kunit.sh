@@ -122,7 +122,7 @@ try_mutant() {
 		say "not ok $name: $suite neither failed nor crashed (log: $(rel "$log"))"
 		return 1
 	}
-	caught_by[$name]=$why
+	"$top/scripts/docs.py" --caught "$BASE" "$name" "$why"
 	say "ok $name: $suite fails: $why"
 }
 
@@ -144,15 +144,12 @@ try_guest_mutant() {
 		say "not ok $name: $test passes, or has not run (log: $(rel "$log"))"
 		return 1
 	}
-	caught_by[$name]=$test
+	"$top/scripts/docs.py" --caught "$BASE" "$name" "$test"
 	say "ok $name: $test fails"
 }
 
 # The subject of the patch that a mutant breaks
 mutant_subject() { sed -n '2s/^Patch: //p' "$1"; }
-
-# What each mutant was caught by
-declare -A caught_by=()
 
 mutants() {
 	local patch name subject subjects try i n=0 bad=0 list=() series=()
@@ -194,11 +191,6 @@ mutants() {
 		fi
 		[ $try = try_guest_mutant ] || git -C "$src" apply -R "$patch"
 	done
-	for patch in "${list[@]}"; do
-		name=$(basename "$patch" .patch)
-		printf "| %s | %s | %s |\\n" "$name" "$(head -n 1 "$patch")" \
-			"${caught_by[$name]:-not caught}"
-	done >"$logdir/$where-kunit-mutants.md"
 	say "caught  patch"
 	for i in "${!series[@]}"; do
 		subject=${series[i]}

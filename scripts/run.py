@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0
 """Plug two odd DIMMs into a running guest and say what became of every byte."""
 
+import contextlib
+import io
 import os
 import re
 import subprocess
 import sys
 
+import docs
 from guest import BASE, BUILD, MIB, TOP, Guest, GuestError, QMPError, choose_accel
 
 DIMMS = (('dimm0', 134), ('dimm1', 256))
@@ -144,7 +147,18 @@ def main():
     print(f'QEMU with {accel}; two DIMMs are plugged while the guest runs', flush=True)
     new = plug(flavour, accel)
     old = plug('stock', accel)
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        report(flavour, new, old, plugged)
+    print(text.getvalue(), end='')
+    bad = new['bad'] + old['bad']
+    if bad:
+        print('\nreported by a guest kernel:', *bad, sep='\n  ')
+    docs.keep(BASE, 'run', extra=[f'```{text.getvalue()}```'])
+    return 1 if bad or (flavour != 'stock' and new['total'] != plugged * MIB) else 0
 
+
+def report(flavour, new, old, plugged):
     print(f'\n{flavour} ({new["version"]}):\n')
     table(new['rows'])
     print(f'\n  {new["total"] / MIB:g} of {plugged} MiB usable; '
@@ -168,10 +182,6 @@ def main():
     print(f'\nstock ({old["version"]}): {old["total"] / MIB:g} of {plugged} MiB usable; '
           f'MemTotal grew by {old["grew"] / 1024:g} MiB; the kernel said:\n')
     print('\n'.join('  ' + line for line in old['refusals']) or '  nothing')
-    bad = new['bad'] + old['bad']
-    if bad:
-        print('\nreported by a guest kernel:', *bad, sep='\n  ')
-    return 1 if bad or (flavour != 'stock' and new['total'] != plugged * MIB) else 0
 
 
 if __name__ == '__main__':

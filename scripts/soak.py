@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Plug and unplug memory, for minutes, while all walkers of physical memory that
 there are walk, and while memory is used. Prints a markdown table of how far each
-kernel came.
+kernel came, and leaves it in build/results for 'make docs'.
 
 The exit status is 0 only if each flavour but stock survived every kind. What runs
 in the guest meanwhile is scripts/guest/soak.c.
@@ -27,6 +27,7 @@ from lib import (BUILTIN_INDEX, GIB, GRANULE, MEMORY, MIB, PAGE, SECTION,  # noq
 from guest import (BAD, BASE, BUILD, GuestError, QMPError, choose_accel,  # noqa: E402
                    has_option, note)
 from virtio_mem import Device  # noqa: E402
+import docs  # noqa: E402
 
 FLAVOURS = {'stock': 'stock', 'lifetime': 'stock + P1', 'patched': 'patched', 'debug': 'debug'}
 BLOCKS_ONLY = ('stock', 'lifetime')     # take nothing but whole memory blocks
@@ -516,7 +517,10 @@ class Campaign:
                 for key, soak in self.soaks.items():
                     if soak.began and key not in self.results:
                         self.say(f'{soak.title}: {self.outcome(key)}')
-        self.say(f'\n<!-- soak: begin -->\n{self.table()}\n<!-- soak: end -->')
+        self.say(f'\n{self.table()}\n')
+        docs.keep(self.args.base, 'soak', extra=[
+            self.table(), f'{self.args.seconds} s each, {self.args.jobs} guests at a time on '
+            f'{os.cpu_count()} CPUs, seed {self.args.seed}.'])
         bad = [s.title for key, s in self.soaks.items() if key[1] != 'stock' and self.results[key]]
         if bad:
             self.say('did not survive: ' + '; '.join(bad))

@@ -383,6 +383,55 @@ static void mhp_stock_online_stays(struct kunit *test)
 	expect_block_online(test, block(test, 1));
 }
 
+/* Pages of [start, start + size) that are free, and how many of them do not look so */
+static unsigned long look_at_free_pages(u64 start, u64 size, unsigned long *bad)
+{
+	unsigned long pfn = PHYS_PFN(start), end = PHYS_PFN(start + size), nr = 0, i, flags;
+	struct zone *zone = page_zone(pfn_to_page(pfn));
+
+	*bad = 0;
+	spin_lock_irqsave(&zone->lock, flags);
+	for (; pfn < end; pfn++) {
+		struct page *page = pfn_to_page(pfn);
+
+		if (!PageBuddy(page))
+			continue;
+		nr += 1UL << page_private(page);
+		for (i = 0; i < 1UL << page_private(page); i++) {
+			struct page *p = page + i;
+
+			*bad += page_count(p) || p->mapping || page_zone(p) != zone ||
+				page_to_pfn(p) != pfn + i || PageOffline(p) ||
+				(i && (atomic_read(&p->_mapcount) != -1 || page_private(p) ||
+				       *mhp_page_flags(p) & PAGE_FLAGS_CHECK_AT_PREP));
+#ifdef CONFIG_MEMCG
+			*bad += !!p->memcg_data;
+#endif
+		}
+		pfn += i - 1;
+	}
+	spin_unlock_irqrestore(&zone->lock, flags);
+	return nr;
+}
+
+/* I7: each struct page of memory that went online, also again, is that of a free page. */
+static void mhp_stock_free_pages(struct kunit *test)
+{
+	u64 start = block(test, 0);
+	unsigned long bad;
+	int i;
+
+	mhp_must_add(test, 0, start, block_size(), MHP_NONE);
+	for (i = 0; i < 2; i++) {
+		KUNIT_ASSERT_EQ(test, write_state(start, "online_movable"), 0);
+		/* Somebody else may have some of it. */
+		KUNIT_EXPECT_GT(test, look_at_free_pages(start, block_size(), &bad),
+				block_pages() / 2);
+		KUNIT_EXPECT_EQ(test, bad, 0);
+		KUNIT_ASSERT_EQ(test, write_state(start, "offline"), 0);
+	}
+}
+
 /* I7: offline_and_remove_memory() takes what is on- and offline, and nothing unaligned. */
 static void mhp_stock_offline_and_remove(struct kunit *test)
 {
@@ -597,6 +646,7 @@ static struct kunit_case mhp_stock_cases[] = {
 	KUNIT_CASE(mhp_stock_vetoes),
 	KUNIT_CASE(mhp_stock_counters),
 	KUNIT_CASE(mhp_stock_online_stays),
+	KUNIT_CASE(mhp_stock_free_pages),
 	KUNIT_CASE(mhp_stock_offline_and_remove),
 	KUNIT_CASE_SLOW(mhp_stock_offline_rolls_back),
 	KUNIT_CASE(mhp_stock_merged_resources),

@@ -40,6 +40,9 @@ PARTS = {
                'configuration of the test kernels, which has DEBUG_VM. They are no times. To take '
                'a block offline takes longer than on stock by the wait for walkers, mostly, which '
                'stock does not have.'),
+    'large': ('Large DIMMs', 'Plugged and online, and ejected, in ZONE_MOVABLE but where said '
+              'otherwise; instructions as above, milliseconds by the wall clock of an emulated '
+              'machine, the median of three.'),
     'soak': ('Soak', 'Memory is plugged and unplugged, in random sizes, while all walkers of '
              'physical memory walk, and memory is filled, verified, poisoned and allocated by '
              'address. Refused: the guest did not give memory back at once, and was asked again. '

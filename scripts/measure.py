@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """Measure what the series gives and what it costs, stock and patched in one run.
 
-usage: measure.py [PART...]      parts: usable memmap virtio-mem text cycles (default: all)
+usage: measure.py [PART...]      parts: usable memmap virtio-mem text cycles large
+                                 (default: all)
 
 Prints the results as a text table and as a markdown table, leaves them in build/results
-for 'make docs', and ends with status 1 if a bound does not hold, naming it. Instructions are counted by QEMU's
--icount; see scripts/guest/mhp_measure.
+for 'make docs', and ends with status 1 if a bound does not hold, naming it.
+Instructions are counted by QEMU's -icount; see scripts/guest/mhp_measure.
 """
 
 import itertools
@@ -73,6 +74,17 @@ ROUNDS = 3
 # Two thirds of a section that boot RAM and persistent memory share
 SHARED_START, SHARED_SIZE = 138 * MIB, 32 * MIB
 PLAIN = 512 * MIB
+
+# GiB of DIMMs that are plugged and ejected, and how they lie: what, more for the guest, its
+# first address
+LARGE = (32, 64, 128, 256)
+LAYOUTS = {
+    'hosted': ('that hosts its memmap', {'cmdline': f'{HOST}=Y'}, 4 * GIB),
+    'plain': ('', {'mem': '6G'}, 8 * GIB),
+    # In the zone of boot memory, behind a hole that no memory fills
+    'hole': ('in a zone with a hole, which hosts its memmap', {'cmdline': f'{HOST}=Y'}, 300 * GIB),
+}
+FLAT = 1.2              # of what a GiB takes, the largest to the smallest
 
 Row = namedtuple('Row', 'what unit stock patched bound ok')
 
@@ -404,6 +416,60 @@ def measure_virtio_mem(table):
     measure_vm_time(table, test)
 
 
+# --- large DIMMs --------------------------------------------------------------------
+
+def resize_large(flavour, layout, gib, counted):
+    """(plug, eject) of one DIMM: millions of instructions that kernel threads take for
+    each GiB, or milliseconds."""
+    _, extra, addr = LAYOUTS[layout]
+    share = [module(BASE, flavour, 'mhp_measure')]
+    with boot(flavour, f'large-{layout}-{gib}', **{'mem': '1G', 'maxmem': '600G', 'timeout': 600,
+                                                   'share': share, **extra},
+              icount='shift=0' if counted else None) as g:
+        meter = Meter(g) if counted else None
+        g.write(f'{MEMORY}/auto_online_blocks',
+                'online_kernel' if layout == 'hole' else 'online_movable')
+
+        def now():
+            return meter('kthreads')['kthreads'][0] / 1e6 if counted else time.monotonic() * 1e3
+
+        times = [now()]
+        if not g.plug_dimm('dimm0', gib * 1024, addr=addr, wait=600):
+            raise Failure(f'{g.name}: the DIMM was refused')
+        times.append(now())
+        if not g.unplug('dimm0', timeout=600):
+            raise Failure(f'{g.name}: the DIMM was not ejected')
+        times.append(now())
+        check_console(g)
+        return tuple((b - a) / gib for a, b in itertools.pairwise(times))
+
+
+def measure_large(table):
+    counts = {}
+    for layout, (what, _, _) in LAYOUTS.items():
+        for flavour, gib in itertools.product(FLAVOURS, LARGE):
+            note(f'DIMM of {gib} GiB {what}: {flavour}')
+            counts[layout, flavour, gib] = resize_large(flavour, layout, gib, True)
+        for step, verb in enumerate(('plug', 'eject')):
+            few = counts[layout, 'patched', LARGE[0]][step]
+            for gib in LARGE:
+                values = {f: counts[layout, f, gib][step] for f in FLAVOURS}
+                last, ratio = gib == LARGE[-1], values['patched'] / few
+                table.add('M instructions/GiB', f'{verb} a DIMM of {gib} GiB {what}'.rstrip(),
+                          values,
+                          f'<= {FLAT} times that of {LARGE[0]} GiB ({ratio:.2f}x)' if last else '',
+                          ratio <= FLAT if last else None)
+    for gib in LARGE:
+        note(f'DIMM of {gib} GiB: seconds')
+        # In turns, as what else the machine does changes meanwhile.
+        rounds = [{f: resize_large(f, 'hosted', gib, False) for f in FLAVOURS}
+                  for _ in range(ROUNDS)]
+        for step, verb in enumerate(('plug', 'eject')):
+            values = {f: statistics.median(r[f][step] for r in rounds) for f in FLAVOURS}
+            table.add('ms/GiB', f'{verb} a DIMM of {gib} GiB that hosts its memmap', values,
+                      f'({values["patched"] / values["stock"]:.2f}x)')
+
+
 # --- size -------------------------------------------------------------------------
 
 TEXT = re.compile(r'\.(\w+\.)?text\b')
@@ -501,7 +567,8 @@ def count_instructions(flavour):
         out['moving'] = int(line.intercept + line.slope * MOVED)
         check_console(g)
     with boot(flavour, 'count', mem='6G', maxmem=None, icount='shift=0', timeout=300,
-              share=share, cmdline=f'mem=1G memmap={SHARED_SIZE}!{SHARED_START}') as g:
+              share=share,
+              cmdline=f'mem=1G memmap={SHARED_SIZE}!{SHARED_START} movablecore=128M') as g:
         meter = Meter(g)
         # The sum of what each step takes at the least is not the least of the sums.
         blocks = [meter(f'block {SPARE:#x} {SECTION:#x}') for _ in range(REPEAT)]
@@ -525,11 +592,11 @@ def count_instructions(flavour):
         # Movable: nothing that lasts gets allocated from what is to be removed.
         g.write(f'{MEMORY}/auto_online_blocks', 'online_movable')
         result = meter.repeat(f'extents {SPARE:#x} {SECTION:#x} 1', statistics.median)
-        out['whole'] = int(result['add'][0])
+        out['whole'] = {step: int(counts[0]) for step, counts in result.items()}
         if flavour == 'patched':
             size = SECTION // EXTENTS
             result = meter.repeat(f'extents {SPARE:#x} {size:#x} {EXTENTS}', statistics.median)
-            out['extents'] = [int(n) for n in result['add']]
+            out['extents'] = {step: [int(n) for n in counts] for step, counts in result.items()}
         check_console(g)
         return out
 
@@ -566,17 +633,30 @@ def measure_cycles(table):
     bounded('the same, shared with ZONE_DEVICE', 'shared', patched['plain'], '<= in a plain one')
     bounded('the same, of ZONE_DEVICE itself', 'device', patched['plain'], '<= in a plain one')
 
-    extents = patched['extents']
-    middle = int(statistics.median(extents))
-    table.add(unit, f'add and online {SECTION // MIB} MiB', pick('whole'))
-    table.add(unit, 'add and online the 1st 2 MiB of a block', {'patched': extents[0]})
-    # A timer tick is more than the difference between two of them.
-    last = int(statistics.median(extents[-8:]))
-    table.add(unit, 'the 64th (median of the 57th to 64th)', {'patched': last}, '<= the 1st',
-              last <= extents[0])
-    table.add(unit, 'median of all 64', {'patched': middle},
-              f'<= 1/20 of a block (1/{patched["whole"] / middle:.0f})',
-              middle * 20 <= patched['whole'])
+    # In a zone that has other memory, as all but the first has
+    block = stock['whole']['add']
+    for step, what in (('add', f'add and online {SECTION // MIB} MiB'),
+                       ('remove', f'take {SECTION // MIB} MiB offline and remove them')):
+        values = {f: counts[f]['whole'][step] for f in FLAVOURS}
+        ratio = values['patched'] / values['stock']
+        table.add(unit, what, values, f'<= 1/2 of stock ({ratio:.2f}x)', ratio <= 0.5)
+    for step, what in (('add', 'add and online 2 MiB'),
+                       ('remove', 'take 2 MiB offline and remove them')):
+        some = patched['extents'][step]
+        middle = int(statistics.median(some))
+        edge = some[0] if step == 'add' else some[-1]
+        table.add(unit, f'{what}, the {"first" if step == "add" else "last"} of a block',
+                  {'patched': edge},
+                  f'<= 1/28 of a block on stock (1/{block / edge:.0f})' if step == 'add' else '',
+                  edge * 28 <= block if step == 'add' else None)
+        table.add(unit, f'{what}, beside others: median of {EXTENTS}', {'patched': middle},
+                  f'<= 1/50 of a block on stock (1/{block / middle:.0f})' if step == 'add' else '',
+                  middle * 50 <= block if step == 'add' else None)
+        # A timer tick is more than the difference between two of them.
+        early, late = (statistics.median(part) for part in (some[1:9], some[-9:-1]))
+        table.add(unit, f'{what}: the 56th to 63rd', {'patched': int(late)},
+                  f'= the 2nd to 9th within 10 % ({late / early:.2f}x)',
+                  abs(late - early) <= early / 10)
 
     bounded(f'compact 1 GiB and move {MOVED} pages', 'moving', stock['moving'] * (1 + NOISE),
             f'<= stock within 1 % ({patched["moving"] / stock["moving"]:.4f}x)')
@@ -593,7 +673,7 @@ def measure_cycles(table):
 
 
 PARTS = {'usable': measure_usable, 'memmap': measure_memmap, 'virtio-mem': measure_virtio_mem,
-         'text': measure_text, 'cycles': measure_cycles}
+         'text': measure_text, 'cycles': measure_cycles, 'large': measure_large}
 
 
 def main(parts):

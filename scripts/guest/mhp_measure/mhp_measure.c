@@ -15,8 +15,8 @@
  *                       add= online= offline= remove=
  *   extents START SIZE NR
  *                       add_memory() of NR ranges of SIZE, one behind the other;
- *                       then offline_and_remove_memory() of each:
- *                       add= remove=
+ *                       then offline_and_remove_memory() of each, in an order
+ *                       that jumps: add= remove=
  *   pfn PFN             pfn_to_online_page(), per call: online=0|1 count=
  *   pages ORDER NR      alloc_pages() and __free_pages() of ORDER, per call and in
  *                       hundredths, NR order-0 pages in all: pair= one page that
@@ -58,6 +58,8 @@
 /* Calls per measurement of something that takes some ten instructions */
 #define NR_CALLS	1000
 #define MAX_RANGES	256
+/* Between ranges that are removed one after the other; a prime */
+#define STRIDE		37
 
 static DEFINE_MUTEX(measure_lock);
 static DECLARE_SEQ_BUF(result, PAGE_SIZE);
@@ -133,7 +135,7 @@ static int measure_extents(u64 start, u64 size, unsigned int nr)
 	u64 *counts, begin;
 	int ret = 0;
 
-	if (!nr || nr > MAX_RANGES)
+	if (!nr || nr > MAX_RANGES || nr % STRIDE == 0)
 		return -EINVAL;
 	counts = kcalloc(nr, sizeof(*counts), GFP_KERNEL);
 	if (!counts)
@@ -151,10 +153,11 @@ static int measure_extents(u64 start, u64 size, unsigned int nr)
 		print_counts("add", counts, nr);
 
 	for (removed = 0; removed < added; removed++) {
+		const u64 i = (removed + 1) * STRIDE % added;
 		int err;
 
 		begin = rdtsc_ordered();
-		err = offline_and_remove_memory(start + removed * size, size);
+		err = offline_and_remove_memory(start + i * size, size);
 		counts[removed] = rdtsc_ordered() - begin;
 		ret = ret ?: err;
 	}

@@ -149,6 +149,7 @@ compare: deps ## list the patches that are not those of the main base, and are n
 	@scripts/series.sh compare
 
 docs: ## take over what was measured into docs/ and README.md
+	@scripts/deps.sh docs
 	@scripts/docs.py --take
 
 check: ## checkpatch, sparse, kernel-doc, shellcheck, MAINTAINERS

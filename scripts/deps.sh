@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # deps.sh [SET...]: see to it that the Debian packages of these sets are there.
-# Sets: run (always), arm64 (with ARCH=arm64), debian, check, cross. As root or
+# Sets: run (always), arm64 (with ARCH=arm64), debian, check, cross, docs. As root or
 # with sudo it installs what is missing, after naming it; otherwise it prints the
 # command and stops.
 
@@ -16,6 +16,7 @@ run=(gcc libc6-dev make ccache bc flex bison libelf-dev libssl-dev perl python3 
 arm64=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm qemu-efi-aarch64)
 debian=(mmdebstrap)
 check=(sparse shellcheck)
+docs=(gnuplot-nox)
 cross=(gcc-aarch64-linux-gnu gcc-powerpc64le-linux-gnu gcc-riscv64-linux-gnu
        gcc-s390x-linux-gnu)
 
@@ -39,6 +40,7 @@ for set in "$@"; do
 	case $set in
 	debian) want+=("${debian[@]}") ;;
 	check) want+=("${check[@]}") ;;
+	docs) want+=("${docs[@]}") ;;
 	cross) want+=("${cross[@]}") ;;
 	*) die "no such set: $set" ;;
 	esac

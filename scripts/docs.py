@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """Write the pages that are made of what was measured, and of what is in the repository:
-docs/results.md, docs/mutants.md, and the parts of README.md between markers.
+docs/results.md, docs/large.svg, docs/mutants.md, and the parts of README.md between markers.
 
 usage: docs.py [--take | --check | --caught BASE MUTANT BY]
 
@@ -14,6 +14,7 @@ posting changed then; the pages say which postings have changed since.
 """
 
 import argparse
+import contextlib
 import glob
 import hashlib
 import json
@@ -168,9 +169,9 @@ def mutants_page(kept):
     counts = {base: len(mutants(base)) for base in ('', *BASES)}
     out = ['# Mutants', '',
            'The series, broken on purpose by one patch of `kunit/mutants/` after the other:',
-           '`make kunit-mutants` shows that the KUnit suite, or the guest case, that a mutant is',
-           'named after fails. A suite must pass without a mutant first, and must fail by a case or',
-           'a crash, not by taking too long. This page is made by `make docs`.', '',
+           '`make kunit-mutants` shows that the KUnit suite, or the guest case, that a mutant',
+           'is named after fails. A suite must pass without a mutant first, and must fail by a',
+           'case or a crash, not by taking too long. This page is made by `make docs`.', '',
            f'{counts[""]} are for both bases, {counts["7.3"]} more for 7.3 and {counts["6.12"]} '
            'more for 6.12.', '',
            'None is there for arm64, documentation, the selftest and the exports; the selftest '
@@ -197,12 +198,13 @@ def mutants_page(kept):
             elif run['series'].get(patch.split('/')[0]) == now.get(patch.split('/')[0]):
                 how, fresh = run['caught'], fresh + 1
             else:
-                how, stale = f'{run["caught"]} ({run["date"]}, its posting has changed since)', stale + 1
+                how = f'{run["caught"]} ({run["date"]}, its posting has changed since)'
+                stale += 1
             rows.append((f'`{name}`', what, patch[:7] if patch == '?' else
                          patch.split('-')[0] + '/' + os.path.basename(patch)[:4], how))
         out += [f'## On {base}', '',
-                f'{fresh} of {len(rows)} were caught on the posting as it is, {stale} on an earlier '
-                'form of it.', '',
+                f'{fresh} of {len(rows)} were caught on the posting as it is, {stale} on an '
+                'earlier form of it.', '',
                 table(('mutant', 'what it breaks', 'patch', 'caught by'), rows), '']
     return '\n'.join(out).rstrip() + '\n'
 
@@ -212,8 +214,50 @@ def headlines(kept):
     for part, names in HEADLINES.items():
         rows += [r[:4] for r in results.get(part, {}).get('rows', [])
                  if r[0].startswith(names) and '=force' not in r[0].split('(')[0]]
-    rows = [(r[0].replace('remove it: all four', 'remove a block of 128 MiB'), *r[1:]) for r in rows]
+    rows = [(r[0].replace('remove it: all four', 'remove a block of 128 MiB'), *r[1:])
+            for r in rows]
     return table(('', 'unit', 'stock', 'patched'), rows)
+
+
+PLOT = '''set terminal svg size 900,340 font "sans,13" background "white" noenhanced
+set multiplot layout 1,2 margins 0.08,0.98,0.17,0.88 spacing 0.09,0
+set logscale x 2
+set xlabel "GiB of one DIMM"
+set yrange [0:*]
+set key top left
+'''
+
+
+def large(kept):
+    """The plot of what large DIMMs take, and what it is made of, as a comment."""
+    rows = {r[0]: r for r in kept.get('7.3', {}).get('large', {}).get('rows', [])}
+    commands, used = PLOT, []
+    for verb in ('plug', 'eject'):
+        points = []
+        for name, row in rows.items():
+            m = re.fullmatch(verb + r' a DIMM of (\d+) GiB that hosts its memmap', name)
+            if m and row[1] == 'M instructions/GiB':
+                points.append([m[1], *(cell.replace(',', '') for cell in row[2:4])])
+        used.append(points)
+        commands += f'set title "{verb}: million instructions for each GiB, Linux 7.3"\n'
+        commands += '$data << E\n'
+        commands += ''.join(' '.join(p) + '\n' for p in points) + 'E\nplot ' + ', '.join(
+            f'$data using 1:{n} with linespoints lw 2 pt {n} title "{what}"'
+            for n, what in ((2, 'stock'), (3, 'patched'))) + '\n'
+    made_of = f'<!-- of {hashlib.sha256((PLOT + repr(used)).encode()).hexdigest()[:12]} -->\n'
+    path = os.path.join(TOP, 'docs', 'large.svg')
+    if not all(used):
+        return ''
+    with contextlib.suppress(FileNotFoundError), open(path, encoding='utf-8') as f:
+        text = f.read()
+        if text.endswith(made_of):
+            return text
+    try:
+        done = subprocess.run(['gnuplot'], input=commands, text=True, check=True,
+                              stdout=subprocess.PIPE)
+    except FileNotFoundError:
+        sys.exit('docs.py: docs/large.svg is stale, and there is no gnuplot: make docs')
+    return done.stdout + made_of
 
 
 def soak(kept):
@@ -263,6 +307,7 @@ def main():
     if args.take:
         take(kept)
     for name, make in (('docs/results.md', results_page), ('docs/mutants.md', mutants_page),
+                       ('docs/large.svg', large),
                        ('README.md', readme)):
         path, text = os.path.join(TOP, name), make(kept)
         with open(path, 'a+', encoding='utf-8') as f:

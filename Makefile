@@ -40,7 +40,8 @@ help: ## list the targets
 	@echo '  KDIR=          use this source tree instead of the Debian package'
 	@echo '  POSTING=       a folder of patches/BASE: the series up to it, for apply, tree, kernel, run, shell,'
 	@echo '                 kunit and test; that posting alone for patches and bisect'
-	@echo '  FLAVOUR=       patched (default), stock, lifetime (up to 02-lifetime), debug or'
+	@echo '  FLAVOUR=       patched (default), stock, lifetime (up to 02-lifetime), debug, release and'
+	@echo '                 stock-release (both without DEBUG_VM), or'
 	@echo '                 large-order (pages of up to 32 MiB), for kernel, run and shell; large-order'
 	@echo '                 for kunit, too'
 	@echo '  ARCH=          x86_64 (default) or arm64, for kernel, run, shell and test'
@@ -69,10 +70,10 @@ test-debug: deps ## run them on the debug flavour
 	@FLAVOUR=debug scripts/kernel.sh build
 	@BASE=$(where) scripts/test.py --flavour debug $(CASES)
 
-test-long: kernel-others kernel-arm64 kernel-large-order ## run them with the long repetitions, and on arm64
+test-long: kernel-others kernel-release kernel-arm64 kernel-large-order ## run them with the long repetitions, and on arm64
 	@BASE=$(where) scripts/test.py --long $(if $(arm64),,--arch x86_64) $(arm64-archs) $(CASES)
 
-measure: kernel-test kernel-arm64 ## print the results tables: usable MiB, memmap, virtio-mem, text size, instructions
+measure: kernel-test kernel-release kernel-arm64 ## print the results tables: usable MiB, memmap, virtio-mem, text size, instructions
 	@BASE=$(where) scripts/measure.py
 
 soak: FLAVOURS := $(or $(FLAVOURS),stock lifetime patched)
@@ -123,6 +124,11 @@ kernel-test: kernel-stock
 # A case gets what else it needs by itself, as Debian's kernel.
 kernel-others: kernel-test
 	@scripts/kunit.sh build
+
+# Without DEBUG_VM
+kernel-release: deps
+	@FLAVOUR=stock-release scripts/kernel.sh build
+	@FLAVOUR=release scripts/kernel.sh build
 
 kernel-arm64:
 	@ARCH=arm64 scripts/deps.sh

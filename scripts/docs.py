@@ -41,6 +41,7 @@ PARTS = {
                'configuration of the test kernels, which has DEBUG_VM. They are no times. To take '
                'a block offline takes longer than on stock by the wait for walkers, mostly, which '
                'stock does not have.'),
+    'release': ('Without DEBUG_VM', 'Instructions, as above.'),
     'large': ('Large DIMMs', 'Plugged and online, and ejected, in ZONE_MOVABLE but where said '
               'otherwise; instructions as above, milliseconds by the wall clock of an emulated '
               'machine, the median of three.'),

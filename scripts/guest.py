@@ -39,7 +39,7 @@ MIB = 1 << 20
 # Nothing here is random: no address randomisation, no clocksource watchdog.
 CMDLINE = ('panic=-1 nokaslr mitigations=off nowatchdog rcupdate.rcu_expedited=1 '
            'random.trust_cpu=on cryptomgr.notests kunit.enable=0')
-DEBUG_CMDLINE = 'page_owner=on debug_pagealloc=on kmemleak=on'
+DEBUG_CMDLINE = 'page_owner=on debug_pagealloc=on kmemleak=on page_alloc.shuffle=1'
 
 # What no test may leave in the console, whatever it tested.
 BAD = re.compile(

@@ -213,7 +213,7 @@ tree() {
 
 src() {
 	case $FLAVOUR in
-	stock) echo "$stock" ;;
+	stock | stock-release) echo "$stock" ;;
 	lifetime) echo "$bdir/lifetime-src" ;;
 	*) echo "$tree" ;;
 	esac
@@ -265,6 +265,10 @@ merge() {
 	if [ -n "$PAGES" ]; then
 		echo "CONFIG_ARM64_${PAGES^^}_PAGES=y" >"$new/pages"
 		files+=("$new/pages")
+	fi
+	if [[ $FLAVOUR == *release ]]; then
+		sed 's/^CONFIG_DEBUG_VM=y/# CONFIG_DEBUG_VM is not set/' "${files[0]}" >"$new/fragment"
+		files[0]=$new/fragment
 	fi
 	(cd "$(src)" && ARCH=$ARCH scripts/kconfig/merge_config.sh -n -O "$new" "${files[@]}")
 	for f in "${files[@]}"; do
@@ -320,9 +324,9 @@ compile_at() {
 build() {
 	local now
 	case $FLAVOUR in
-	patched | stock | debug | large-order) ;;
+	patched | stock | debug | large-order | release | stock-release) ;;
 	lifetime) lifetime_src ;;
-	*) die "FLAVOUR=$FLAVOUR: patched, stock, lifetime, large-order or debug" ;;
+	*) die "FLAVOUR=$FLAVOUR: patched, stock, lifetime, release, stock-release, large-order or debug" ;;
 	esac
 	mkdir -p "$out"
 	lock "$out/.lock"

@@ -21,7 +21,7 @@ out=$kernel/$name
 bdir=${kernel%/*}
 [ -d "$bdir/tree" ] || bdir=${bdir%/*}
 case ${kernel##*/} in
-stock) source=$bdir/stock-src ;;
+stock*) source=$bdir/stock-src ;;
 lifetime) source=$bdir/lifetime-src ;;
 *) source=$bdir/tree ;;
 esac

@@ -4,6 +4,7 @@ same; and its knobs."""
 
 import importlib.machinery
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -813,11 +814,12 @@ def debugfs_on_debian_kernel(t):
 
 @case(needs='debug')
 def debugfs_mhp_map(t):
-    """scripts/mhp-map draws text and SVG from a saved copy, and refuses what is none."""
+    """scripts/mhp-map draws saved copies, tells JSON, compares two, and refuses what is none."""
     with t.guest(mem='2G', cmdline='mem=960M memory_hotplug.memmap_on_memory=1',
                  debugfs=True) as g:
         g.auto_online('online_movable')
         g.plug('d0', 134 * MIB)
+        old = read_all(g)
         # Boot memory ends within a section: what follows shares its memmap.
         knob_ok(g, 'add', f'start={h(960 * MIB)} size=6M memmap=self')
         state = read_all(g)
@@ -831,9 +833,29 @@ def debugfs_mhp_map(t):
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     with tempfile.TemporaryDirectory() as folder:
-        for name in ('sections', 'blocks'):
-            with open(os.path.join(folder, name), 'w', encoding='ascii') as f:
-                f.write('\n'.join(state[name]) + '\n')
+        before = os.path.join(folder, 'before')
+        os.mkdir(before)
+        for place, files in ((folder, state), (before, old)):
+            for name in ('sections', 'blocks'):
+                with open(os.path.join(place, name), 'w', encoding='ascii') as f:
+                    f.write('\n'.join(files[name]) + '\n')
+        expect('the same', (run('--diff', folder, folder).stdout,
+                            run('--diff', folder, folder).returncode), ('', 0))
+        done = run('--diff', before, folder)
+        expect_lines('what differs', done.stdout.splitlines(), [
+            f'{960 * MIB:#015x}-{966 * MIB - 1:#015x}      6 MiB: hole -> online'])
+        expect('status', done.returncode, 1)
+        found = json.loads(run('--json', '--diff', before, folder).stdout)
+        expect('as JSON', found, {'version': 1, 'changes': [
+            {'start': 960 * MIB, 'end': 966 * MIB, 'before': 'hole', 'now': 'online'}]})
+        found = json.loads(run('--json', folder).stdout)
+        expect('version', found['version'], 1)
+        expect('the map', ''.join(s['map'] for s in found['sections'] if s['start'] == 896 * MIB),
+               row.split()[1])
+        expect('MiB of extents that are online', sum(e['end'] - e['start'] for e in found['extents']
+                                                     if e['state'] == 'online') // MIB, 960 + 134 + 6)
+        expect('MiB of ranges', sum(r['end'] - r['start'] for r in found['ranges']) // MIB,
+               960 + 134 + 6)
         expect_lines('text', run(folder).stdout.splitlines(), state['map'])
         colours = run('--color', 'always', folder).stdout
         expect_lines('text without its colours', re.sub('\033\\[[0-9;]*m', '', colours).splitlines(),
@@ -854,9 +876,9 @@ def debugfs_mhp_map(t):
                        ('another file', 'a b c\n'), ('a wrong number', both.replace('0x', '0xq'))):
         done = run('-', text=text)
         expect(f'{what}: status and traceback', (done.returncode, 'Traceback' in done.stderr),
-               (1, False))
+               (2, False))
     done = run('/nonexistent')
-    expect('no such folder', (done.returncode, 'No such file' in done.stderr), (1, True))
+    expect('no such folder', (done.returncode, 'No such file' in done.stderr), (2, True))
 
 
 @case(flavours=('patched',), archs=('arm64-4k', 'arm64-64k'), needs='debug')

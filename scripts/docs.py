@@ -43,8 +43,8 @@ PARTS = {
                'stock does not have.'),
     'release': ('Without DEBUG_VM', 'Instructions, as above.'),
     'large': ('Large DIMMs', 'Plugged and online, and ejected, in ZONE_MOVABLE but where said '
-              'otherwise; instructions as above, milliseconds by the wall clock of an emulated '
-              'machine, the median of three.'),
+              'otherwise; instructions as above.'),
+    'seconds': ('The same by the clock', 'Of an emulated machine; the median of three.'),
     'soak': ('Soak', 'Memory is plugged and unplugged, in random sizes, while all walkers of '
              'physical memory walk, and memory is filled, verified, poisoned and allocated by '
              'address. Refused: the guest did not give memory back at once, and was asked again. '

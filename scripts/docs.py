@@ -38,9 +38,7 @@ PARTS = {
                    'ZONE_MOVABLE. What is free moves by what else runs.'),
     'text': ('Size', 'Code of vmlinux, in the configuration of the test kernels.'),
     'cycles': ('Instructions', 'Counted by QEMU\'s `-icount`, on one virtual CPU, in the '
-               'configuration of the test kernels, which has DEBUG_VM. They are no times. To take '
-               'a block offline takes longer than on stock by the wait for walkers, mostly, which '
-               'stock does not have.'),
+               'configuration of the test kernels, which has DEBUG_VM. They are no times.'),
     'release': ('Without DEBUG_VM', 'Instructions, as above.'),
     'large': ('Large DIMMs', 'Plugged and online, and ejected, in ZONE_MOVABLE but where said '
               'otherwise; instructions as above.'),
@@ -153,7 +151,7 @@ def results_page(kept):
                 out += [table(('', 'unit', 'stock', 'patched', 'bound'), result['rows']), '']
             for extra in result.get('extra', []):
                 out += [extra, '']
-    return '\n'.join(out).rstrip() + '\n'
+    return re.sub(r'[ \t]+$', '', '\n'.join(out), flags=re.M).rstrip() + '\n'
 
 
 def mutants(base):

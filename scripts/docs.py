@@ -40,8 +40,8 @@ PARTS = {
     'cycles': ('Instructions', 'Counted by QEMU\'s `-icount`, on one virtual CPU, in the '
                'configuration of the test kernels, which has DEBUG_VM. They are no times.'),
     'release': ('Without DEBUG_VM', 'Instructions, as above.'),
-    'large': ('Large DIMMs', 'Plugged and online, and ejected, in ZONE_MOVABLE but where said '
-              'otherwise; instructions as above.'),
+    'large': ('Large DIMMs', 'Plugged and online, and ejected, in ZONE_MOVABLE; instructions as '
+              'above.'),
     'seconds': ('The same by the clock', 'Of an emulated machine; the median of three.'),
     'soak': ('Soak', 'Memory is plugged and unplugged, in random sizes, while all walkers of '
              'physical memory walk, and memory is filled, verified, poisoned and allocated by '
@@ -223,6 +223,7 @@ set multiplot layout 1,2 margins 0.08,0.98,0.17,0.88 spacing 0.09,0
 set logscale x 2
 set xlabel "GiB of one DIMM"
 set yrange [0:*]
+set datafile missing "-"
 set key top left
 '''
 

@@ -81,11 +81,8 @@ LARGE = (32, 64, 128, 256)
 LAYOUTS = {
     'hosted': ('that hosts its memmap', {'cmdline': f'{HOST}=Y'}, 4 * GIB),
     'plain': ('', {'mem': '6G'}, 8 * GIB),
-    # In the zone of boot memory, behind a hole that no memory fills
-    'hole': ('in a zone with a hole, which hosts its memmap', {'cmdline': f'{HOST}=Y'}, 300 * GIB),
 }
-# Stock takes minutes for more; for once, it may.
-STOCK_LARGE = {'hosted': 256, 'plain': 64, 'hole': 64}
+STOCK_LARGE = 128       # more takes it minutes
 FLAT = 1.2              # of what a GiB takes, the largest to the smallest
 
 Row = namedtuple('Row', 'what unit stock patched bound ok')
@@ -429,8 +426,7 @@ def resize_large(flavour, layout, gib, counted):
                                                    'share': share, **extra},
               icount='shift=0' if counted else None) as g:
         meter = Meter(g) if counted else None
-        g.write(f'{MEMORY}/auto_online_blocks',
-                'online_kernel' if layout == 'hole' else 'online_movable')
+        g.write(f'{MEMORY}/auto_online_blocks', 'online_movable')
 
         def now():
             return meter('kthreads')['kthreads'][0] / 1e6 if counted else time.monotonic() * 1e3
@@ -450,8 +446,8 @@ def measure_large(table):
     counts = {}
     for layout, (what, _, _) in LAYOUTS.items():
         for flavour, gib in itertools.product(FLAVOURS, LARGE):
-            if flavour == 'patched' or gib <= STOCK_LARGE[layout]:
-                note(f'DIMM of {gib} GiB {what}: {flavour}')
+            if flavour == 'patched' or gib <= STOCK_LARGE:
+                note(f'DIMM of {gib} GiB {what}'.rstrip() + f': {flavour}')
                 counts[layout, flavour, gib] = resize_large(flavour, layout, gib, True)
         for step, verb in enumerate(('plug', 'eject')):
             few = counts[layout, 'patched', LARGE[0]][step]

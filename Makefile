@@ -70,7 +70,7 @@ test-debug: deps ## run them on the debug flavour
 	@FLAVOUR=debug scripts/kernel.sh build
 	@BASE=$(where) scripts/test.py --flavour debug $(CASES)
 
-test-long: kernel-others kernel-release kernel-arm64 kernel-large-order ## run them with the long repetitions, and on arm64
+test-long: kernel-others kernel-arm64 kernel-large-order ## run them with the long repetitions, and on arm64
 	@BASE=$(where) scripts/test.py --long $(if $(arm64),,--arch x86_64) $(arm64-archs) $(CASES)
 
 measure: kernel-test kernel-release kernel-arm64 ## print the results tables: usable MiB, memmap, virtio-mem, text size, instructions

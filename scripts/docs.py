@@ -15,6 +15,7 @@ posting changed then; the pages say which postings have changed since.
 
 import argparse
 import contextlib
+import functools
 import glob
 import hashlib
 import json
@@ -52,12 +53,13 @@ PARTS = {
 HEADLINES = {
     'usable': ('DIMM', 'dax'),
     'virtio-mem': ('memmap of 2 MiB of virtio-mem', 'virtio-mem region', 'of 8 GiB, by a guest'),
-    'cycles': ('add, online, offline and remove it', 'allocate and free a page'),
+    'cycles': ('add, online, offline and remove', 'allocate and free a page'),
 }
 
 
 # --- where things stand -------------------------------------------------------------
 
+@functools.cache
 def patches(base):
     """{posting: its patches, in order}"""
     out = {}
@@ -67,6 +69,7 @@ def patches(base):
     return out
 
 
+@functools.cache
 def series(base):
     """{posting: hash of what its patches add and remove}: messages do not count."""
     out = {}
@@ -213,8 +216,6 @@ def headlines(kept):
     for part, names in HEADLINES.items():
         rows += [r[:4] for r in results.get(part, {}).get('rows', [])
                  if r[0].startswith(names) and '=force' not in r[0].split('(')[0]]
-    rows = [(r[0].replace('remove it: all four', 'remove a block of 128 MiB'), *r[1:])
-            for r in rows]
     return table(('', 'unit', 'stock', 'patched'), rows)
 
 
@@ -261,7 +262,10 @@ def large(kept):
 
 
 def soak(kept):
-    return '\n\n'.join(kept.get('7.3', {}).get('soak', {}).get('extra', []))
+    result = kept.get('7.3', {}).get('soak')
+    if not result:
+        return ''
+    return '\n\n'.join([*result['extra'], f'Measured on {since(result, "7.3")}.'])
 
 
 def postings(_):

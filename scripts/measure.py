@@ -462,7 +462,7 @@ def measure_large(table):
 
 
 def measure_seconds(table):
-    for gib in LARGE:
+    for gib in (size for size in LARGE if size <= STOCK_LARGE):
         note(f'DIMM of {gib} GiB: seconds')
         # In turns, as what else the machine does changes meanwhile.
         rounds = [{f: resize_large(f, 'hosted', gib, False) for f in FLAVOURS}
@@ -537,11 +537,20 @@ class Meter:
         lines = self.guest.read(f'{PARAMETERS}/result').splitlines()
         return {k: [int(n) for n in v.split()] for k, v in (x.split('=') for x in lines)}
 
+    def blocks(self):
+        """What each step of a memory block takes, several times."""
+        return [self(f'block {SPARE:#x} {SECTION:#x}') for _ in range(REPEAT)]
+
     def repeat(self, command, combine, repeat=REPEAT):
         """Each count of a command, combined over several runs of it."""
         runs = [self(command) for _ in range(repeat)]
         return {k: [combine(r[k][i] for r in runs) for i in range(len(runs[0][k]))]
                 for k in runs[0]}
+
+
+def least(blocks):
+    """The least of each step: what runs meanwhile, such as a timer, only adds to it."""
+    return {k: min(b[k][0] for b in blocks) for k in blocks[0]}
 
 
 def count_instructions(flavour):
@@ -551,9 +560,8 @@ def count_instructions(flavour):
     with boot(flavour, 'count-hosted', mem='6G', maxmem=None, icount='shift=0', timeout=300,
               share=share, cmdline=f'mem=1G {HOST}=Y') as g:
         meter = Meter(g)
-        blocks = [meter(f'block {SPARE:#x} {SECTION:#x}') for _ in range(REPEAT)]
-        # What runs meanwhile, such as a timer, only adds to it.
-        out['hosted'] = {k: min(b[k][0] for b in blocks) for k in blocks[0]}
+        blocks = meter.blocks()
+        out['hosted'] = least(blocks)
         out['hosted both'] = min(b['add'][0] + b['online'][0] for b in blocks)
         g.write(f'{MEMORY}/auto_online_blocks', 'offline')
         for n in LINEAR:
@@ -574,8 +582,8 @@ def count_instructions(flavour):
               cmdline=f'mem=1G memmap={SHARED_SIZE}!{SHARED_START} movablecore=128M') as g:
         meter = Meter(g)
         # The sum of what each step takes at the least is not the least of the sums.
-        blocks = [meter(f'block {SPARE:#x} {SECTION:#x}') for _ in range(REPEAT)]
-        out['steps'] = {k: min(b[k][0] for b in blocks) for k in blocks[0]}
+        blocks = meter.blocks()
+        out['steps'] = least(blocks)
         out['block'] = min(sum(v[0] for v in b.values()) for b in blocks)
 
         for key, address, online in (('plain', PLAIN, 1), ('shared', SECTION, 1),
@@ -618,8 +626,8 @@ def measure_cycles(table):
     for step in ('add', 'online', 'offline', 'remove'):
         table.add(unit, f'{step} a block of {SECTION // MIB} MiB',
                   {f: int(counts[f]['steps'][step]) for f in FLAVOURS})
-    bounded('add, online, offline and remove it: all four', 'block', stock['block'] * (1 + CYCLE),
-            f'<= stock within {CYCLE:.0%} ({patched["block"] / stock["block"]:.3f}x)')
+    bounded(f'add, online, offline and remove {SECTION // MIB} MiB', 'block',
+            stock['block'] * (1 + CYCLE), f'<= stock within {CYCLE:.0%} ({patched["block"] / stock["block"]:.3f}x)')
 
     for step in ('add', 'online', 'offline', 'remove'):
         table.add(unit, f'{step} a block that hosts its memmap',
@@ -683,8 +691,7 @@ def measure_release(table):
         with boot(kernel, 'count', mem='6G', maxmem=None, icount='shift=0', timeout=300,
                   share=[module(BASE, kernel, 'mhp_measure')], cmdline='mem=1G') as g:
             meter = Meter(g)
-            blocks = [meter(f'block {SPARE:#x} {SECTION:#x}') for _ in range(REPEAT)]
-            counts[flavour] = {k: min(b[k][0] for b in blocks) for k in blocks[0]}
+            counts[flavour] = least(meter.blocks())
             check_console(g)
     for first, second in (('add', 'online'), ('offline', 'remove')):
         values = {f: counts[f][first] + counts[f][second] for f in FLAVOURS}

@@ -10,7 +10,7 @@
 . "$(dirname "$0")/lib.sh"
 
 # Build a kernel from Debian's source; boot it with Debian's tools inside.
-run=(gcc libc6-dev make ccache bc flex bison libelf-dev libssl-dev perl python3 git patch xz-utils
+run=(gcc libc6-dev make ccache bc flex bison libelf-dev libssl-dev openssl perl python3 git patch xz-utils
      cpio kmod util-linux e2fsprogs busybox-static ndctl daxctl numactl
      stress-ng kexec-tools qemu-system-x86 seabios acpica-tools)
 arm64=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm qemu-efi-aarch64)

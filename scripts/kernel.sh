@@ -213,37 +213,53 @@ tree() {
 
 src() {
 	case $FLAVOUR in
-	stock | stock-release) echo "$stock" ;;
+	stock | stock-*) echo "$stock" ;;
 	lifetime) echo "$bdir/lifetime-src" ;;
 	*) echo "$tree" ;;
 	esac
 }
 
-fragments() {
-	local f base=${BASE%%-*}	# of 7.3-bisect, too
-	echo "$top/Kconfig.fragment"
-	echo "$top/Kconfig.$ARCH"
-	for f in "$top/Kconfig.$base" "$top/Kconfig.$base-$ARCH"; do
-		[ ! -f "$f" ] || echo "$f"
-	done
-	! grep -q ARCH_MHP_SUBSECTION_ENABLE "$(src)/arch/${ARCH%_64}/Kconfig" ||
-		echo "$top/Kconfig.series"
-	[ "$FLAVOUR" != debug ] || echo "$top/Kconfig.debug"
+# Debian's own configuration for clouds, without modules: guests have no place for them.
+debian_config() { echo "$build/dl/linux-config-${BASE%%-*}"; }
+
+fetch_debian_config() {
+	local name=linux-config-${BASE%%-*} new=$build/dl.new
+	[ ! -f "$(debian_config)" ] || return 0
+	rm -rf "$new"
+	mkdir -p "$new" "$build/dl"
+	(cd "$new" && download "$name") || die "neither this Debian nor trixie or trixie-backports has $name"
+	dpkg-deb -x "$new/$name"_*.deb "$new"
+	xz -dc "$new/usr/src/$name/config.amd64_none_cloud-amd64.xz" | grep -v '=m$' >"$new/config"
+	mv "$new/config" "$(debian_config)"
+	rm -rf "$new"
 }
 
-# Every line of a fragment must hold in .config; name each that does not.
+fragments() {
+	local f base=${BASE%%-*} c=$top/configs	# of 7.3-bisect, too
+	[[ $FLAVOUR != *distro ]] || debian_config
+	for f in base "$ARCH" "$base" "$base-$ARCH"; do
+		[ ! -f "$c/$f.config" ] || echo "$c/$f.config"
+	done
+	! grep -q ARCH_MHP_SUBSECTION_ENABLE "$(src)/arch/${ARCH%_64}/Kconfig" ||
+		echo "$c/series.config"
+	f=$c/${FLAVOUR#stock-}.config
+	[ ! -f "$f" ] || echo "$f"
+}
+
+# check_config FRAGMENT CONFIG LATER...: every line of a fragment must hold in .config, but
+# for what later ones say otherwise; name each that does not.
 check_config() {
-	local config=$2 shown line name bad=0
+	local config=$2 shown line name bad=0 later=(/dev/null "${@:3}")
 	shown=$(rel "$1")
 	while read -r line; do
+		name=${line#\# }
+		name=${name%%[= ]*}
+		! grep -qE "^(# )?${name}[= ]" "${later[@]}" || continue
 		case $line in
 		CONFIG_*=*)
-			name=${line%%=*}
 			grep -qxF -- "$line" "$config" && continue
 			;;
 		'# CONFIG_'*' is not set')
-			name=${line#\# }
-			name=${name%% *}
 			grep -q "^$name=" "$config" || continue
 			;;
 		*)
@@ -258,7 +274,8 @@ check_config() {
 }
 
 merge() {
-	local new=$out/config.new files f bad=0
+	local new=$out/config.new files i bad=0
+	[[ $FLAVOUR != *distro ]] || fetch_debian_config
 	mapfile -t files < <(fragments)
 	rm -rf "$new"
 	mkdir -p "$new" "$obj"
@@ -266,13 +283,10 @@ merge() {
 		echo "CONFIG_ARM64_${PAGES^^}_PAGES=y" >"$new/pages"
 		files+=("$new/pages")
 	fi
-	if [[ $FLAVOUR == *release ]]; then
-		sed 's/^CONFIG_DEBUG_VM=y/# CONFIG_DEBUG_VM is not set/' "${files[0]}" >"$new/fragment"
-		files[0]=$new/fragment
-	fi
 	(cd "$(src)" && ARCH=$ARCH scripts/kconfig/merge_config.sh -n -O "$new" "${files[@]}")
-	for f in "${files[@]}"; do
-		check_config "$f" "$new/.config" || bad=1
+	for i in "${!files[@]}"; do
+		[ "${files[i]}" != "$(debian_config)" ] || continue
+		check_config "${files[i]}" "$new/.config" "${files[@]:i + 1}" || bad=1
 	done
 	[ "$bad" -eq 0 ] || return 1
 	cmp -s "$new/.config" "$out/config.merged" || {
@@ -324,9 +338,9 @@ compile_at() {
 build() {
 	local now
 	case $FLAVOUR in
-	patched | stock | debug | large-order | release | stock-release) ;;
+	patched | stock | debug | large-order | release | stock-release | distro | stock-distro) ;;
 	lifetime) lifetime_src ;;
-	*) die "FLAVOUR=$FLAVOUR: patched, stock, lifetime, release, stock-release, large-order or debug" ;;
+	*) die "FLAVOUR=$FLAVOUR: see 'make help'" ;;
 	esac
 	mkdir -p "$out"
 	lock "$out/.lock"
@@ -336,8 +350,11 @@ build() {
 		return
 	fi
 	if [ ! -f "$obj/vmlinux" ]; then
-		if [ "$FLAVOUR" = debug ]; then need_disk 5 "a debug kernel build"
-		else need_disk 3 "a kernel build"; fi
+		case $FLAVOUR in
+		debug) need_disk 5 "a debug kernel build" ;;
+		*distro) need_disk 8 "a build of a distribution's kernel" ;;
+		*) need_disk 3 "a kernel build" ;;
+		esac
 	fi
 	step 1 2 "$where ${variant:+$variant }$FLAVOUR: configure" "$logdir/$name-config.log" "$0" _merge
 	with_hits step 2 2 "$where ${variant:+$variant }$FLAVOUR: build with $JOBS jobs, some minutes the first time" \

@@ -36,7 +36,7 @@ CMDLINE = 'kunit.enable=1 initramfs_async=0 page_owner=on'
 COLLECT = r'''
 rm -rf /tmp/gcov && mkdir /tmp/gcov && cd /sys/kernel/debug/gcov || exit 1
 find . -name '*.gcda' | while read -r f; do
-	mkdir -p "/tmp/gcov/${f%/*}" && cat "$f" >"/tmp/gcov/$f" || exit 1
+    mkdir -p "/tmp/gcov/${f%/*}" && cat "$f" >"/tmp/gcov/$f" || exit 1
 done
 tar -cz -C /tmp/gcov . | base64'''
 

@@ -22,7 +22,6 @@ import re
 import secrets
 import select
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -357,7 +356,8 @@ class Guest:
         cmd += ['-chardev', f'file,id=console,path={self.log}', '-serial', 'chardev:console',
                 '-qmp', f'unix:{self.dir}/qmp',
                 '-chardev', f'socket,id=agent,path={self.dir}/agent',
-                '-device', 'virtio-serial-pci', '-device', 'virtserialport,chardev=agent,name=agent']
+                '-device', 'virtio-serial-pci',
+                '-device', 'virtserialport,chardev=agent,name=agent']
         cmd += self.args
         open(self.log, 'wb').close()
         self.errors = os.path.join(self.logdir, self.name + '.qemu')

@@ -283,8 +283,8 @@ def columns(lines):
     """A markdown table of lines of cells, the first one the head."""
     width = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     rule = [n * '-' if i < 2 else (n - 1) * '-' + ':' for i, n in enumerate(width)]
-    return '\n'.join('| ' + ' | '.join(c.ljust(n) if i < 2 else c.rjust(n) for i, (c, n) in
-                                      enumerate(zip(line, width))) + ' |'
+    return '\n'.join('| ' + ' | '.join(c.ljust(n) if i < 2 else c.rjust(n)
+                                       for i, (c, n) in enumerate(zip(line, width))) + ' |'
                      for line in [lines[0], rule, *lines[1:]])
 
 
@@ -627,7 +627,8 @@ def measure_cycles(table):
         table.add(unit, f'{step} a block of {SECTION // MIB} MiB',
                   {f: int(counts[f]['steps'][step]) for f in FLAVOURS})
     bounded(f'add, online, offline and remove {SECTION // MIB} MiB', 'block',
-            stock['block'] * (1 + CYCLE), f'<= stock within {CYCLE:.0%} ({patched["block"] / stock["block"]:.3f}x)')
+            stock['block'] * (1 + CYCLE),
+            f'<= stock within {CYCLE:.0%} ({patched["block"] / stock["block"]:.3f}x)')
 
     for step in ('add', 'online', 'offline', 'remove'):
         table.add(unit, f'{step} a block that hosts its memmap',

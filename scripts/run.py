@@ -15,8 +15,8 @@ from guest import BASE, BUILD, MIB, TOP, Guest, GuestError, QMPError, choose_acc
 DIMMS = (('dimm0', 134), ('dimm1', 256))
 SYS = '/sys/devices/system/memory'
 MHP = '/sys/kernel/debug/mhp'
-EXTENT = re.compile(r'0x(?P<start>[0-9a-f]+)-0x(?P<end>[0-9a-f]+) (?P<state>\S+) node=(?P<node>\d+) '
-                    r'zone=(?P<zone>.+?) memmap=(?P<memmap>\S+).*')
+EXTENT = re.compile(r'0x(?P<start>[0-9a-f]+)-0x(?P<end>[0-9a-f]+) (?P<state>\S+) '
+                    r'node=(?P<node>\d+) zone=(?P<zone>.+?) memmap=(?P<memmap>\S+).*')
 EXTENTS = '/sys/kernel/debug/memory_extents'
 
 
@@ -107,7 +107,8 @@ def plug(flavour, accel):
         before, map_before = meminfo(g), g.read(MHP + '/map')
         for name, mib in DIMMS:
             g.plug_dimm(name, mib)
-        g.run('i=0; while [ $i -lt 20 ] && dmesg | tail -n 1 | grep -q hotplug; do usleep 50000; i=$((i+1)); done')
+        g.run('i=0; while [ $i -lt 20 ] && dmesg | tail -n 1 | grep -q hotplug; do '
+              'usleep 50000; i=$((i+1)); done')
         after, found, place = meminfo(g), blocks(g), addresses(g)
         rows, total = [], 0
         for name, mib in DIMMS:

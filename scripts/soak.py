@@ -487,7 +487,7 @@ class Campaign:
             if soak.flavour != 'stock':
                 self.say('\n'.join('    ' + line for line in str(error).splitlines()))
         self.say(f'{soak.title}: {self.outcome(key)}'
-             + (f'; log: {os.path.relpath(soak.g.log, TOP)}' if soak.g else ''))
+                 + (f'; log: {os.path.relpath(soak.g.log, TOP)}' if soak.g else ''))
 
     def outcome(self, key):
         soak, died = self.soaks[key], self.results.get(key)
@@ -507,7 +507,7 @@ class Campaign:
 
     def run_all(self):
         self.say(f'{self.args.seconds} s each, seed {self.args.seed} (--seed sets it), '
-             f'{self.args.jobs} at a time')
+                 f'{self.args.jobs} at a time')
         with concurrent.futures.ThreadPoolExecutor(self.args.jobs) as pool:
             left = {pool.submit(self.run, key) for key in self.soaks}
             while left:

@@ -78,8 +78,9 @@ class Runner:
             for machine in test.machines:
                 if machine.proc and machine.proc.poll() is None:
                     machine.proc.kill()
+        failed = len(self.cases) - self.done + self.failed
         os.write(1, f'# interrupted by signal {number}\n'
-                    f'{self.passed} passed, {len(self.cases) - self.done + self.failed} failed\n'.encode())
+                    f'{self.passed} passed, {failed} failed\n'.encode())
         os._exit(1)
 
     def say(self, text):

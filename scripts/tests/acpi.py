@@ -8,13 +8,9 @@ import os
 import subprocess
 from collections import namedtuple
 
-from lib import (BUILD, GIB, MEMORY, MIB, MOD, PAGE, SECTION, Failure, World, case, expect, fail,
-                 h)
-from bounded import going_offline, pin
-from devices import DAX_SIZE, dax_guest, make_dax, to_devdax, to_system_ram
-from failure import HIDDEN_HIGH, HIGH, still_usable
-from sections import BLOCK, HIDDEN, TWO_NODES
-from stock import Watch
+from lib import (BLOCK, BUILD, DAX_SIZE, GIB, HIGH, MEMORY, MIB, MOD, PAGE, SECTION, SPARE,
+                 SPARE_HIGH, TWO_NODES, Failure, Watch, World, case, dax_guest, expect, fail,
+                 going_offline, h, make_dax, pin, still_usable, to_devdax, to_system_ram)
 
 # --- tables and what firmware does -----------------------------------------------
 
@@ -213,9 +209,9 @@ def ssdt_memory_in_shared_blocks(t):
     fw = Firmware(t)
     # Boot memory has the first half of the first block.
     boot = 64 * MIB
-    one = (HIDDEN + boot + 2 * MIB, SECTION + 4 * MIB)      # the end of it, and of the next
-    two = (HIDDEN + 2 * SECTION + 20 * MIB, 10 * MIB)
-    other = (HIDDEN + SECTION + 70 * MIB, 24 * MIB)         # no ACPI; behind the first
+    one = (SPARE + boot + 2 * MIB, SECTION + 4 * MIB)      # the end of it, and of the next
+    two = (SPARE + 2 * SECTION + 20 * MIB, 10 * MIB)
+    other = (SPARE + SECTION + 70 * MIB, 24 * MIB)         # no ACPI; behind the first
     with fw.guest(t, mem='2G', maxmem=None, cmdline=f'mem={1024 + 64}M') as g:
         w = World(g)
         g.auto_online('online_movable')
@@ -250,7 +246,7 @@ def ssdt_memory_in_shared_blocks(t):
 def ssdt_memory_waits_for_hotplug(t):
     """I4: memory of a table that is loaded while other memory goes offline comes after that."""
     fw = Firmware(t)
-    block, ram = (HIDDEN + SECTION, SECTION), (HIDDEN + 2 * SECTION + 2 * MIB, 4 * MIB)
+    block, ram = (SPARE + SECTION, SECTION), (SPARE + 2 * SECTION + 2 * MIB, 4 * MIB)
     with fw.guest(t, mem='2G', maxmem=None, cmdline='mem=1G') as g:
         w = World(g)
         g.auto_online('online_movable')
@@ -275,7 +271,7 @@ def ssdt_memory_waits_for_hotplug(t):
 def ssdt_memory_of_another_node(t):
     """R8: memory of a table is on the node that _PXM says, beside another node's in its block."""
     fw = Firmware(t)
-    ranges = [(HIDDEN, 16 * MIB), (HIDDEN + 16 * MIB, 16 * MIB), (HIDDEN + 40 * MIB, SECTION)]
+    ranges = [(SPARE, 16 * MIB), (SPARE + 16 * MIB, 16 * MIB), (SPARE + 40 * MIB, SECTION)]
     with fw.guest(t, mem='2G', maxmem=None, cmdline='mem=1G', args=TWO_NODES) as g:
         w = World(g)
         g.auto_online('online_movable')
@@ -294,18 +290,18 @@ def ssdt_memory_of_another_node(t):
 def ssdt_memory_there_since_boot(t):
     """D: a device of which some was there at boot is not ejected, nor any of it taken offline."""
     fw = Firmware(t)
-    end = HIDDEN + 64 * MIB         # of boot memory
+    end = SPARE + 64 * MIB         # of boot memory
     with fw.guest(t, mem='2G', maxmem=None, cmdline=f'mem={1024 + 64}M') as g:
         w, watch = World(g), Watch(g)
         g.auto_online('online_movable')
         # A part of a full block of boot memory, beside memory that could go; or of the last
         # block, with what is behind it, which is not added then; or all that there is of the
         # last block, which does not go offline as it does not fill it.
-        shared, full = (HIDDEN + 80 * MIB, 16 * MIB), (HIDDEN + 2 * SECTION, SECTION)
-        other = (HIDDEN + 3 * SECTION, SECTION)
-        fw.load('mem', system_bus(memory('MHP0', 7, full, (HIDDEN - 8 * MIB, 8 * MIB), shared),
+        shared, full = (SPARE + 80 * MIB, 16 * MIB), (SPARE + 2 * SECTION, SECTION)
+        other = (SPARE + 3 * SECTION, SECTION)
+        fw.load('mem', system_bus(memory('MHP0', 7, full, (SPARE - 8 * MIB, 8 * MIB), shared),
                                   memory('MHP1', 8, (end - 4 * MIB, 8 * MIB)),
-                                  memory('MHP2', 9, other, (HIDDEN, end - HIDDEN))), 'MHP2')
+                                  memory('MHP2', 9, other, (SPARE, end - SPARE))), 'MHP2')
         rams = [(*r, 0, 'Movable') for r in (shared, full, other)]
         w.check(rams, 'loaded')
         watch.new_events()
@@ -324,7 +320,7 @@ def ssdt_memory_there_since_boot(t):
 def ssdt_memory_beside_kmem(t):
     """R9: memory of a table comes back after daxctl took the block offline that it shares."""
     fw = Firmware(t)
-    start = HIDDEN + 32 * MIB
+    start = SPARE + 32 * MIB
     with dax_guest(t, '1G', start, guest=lambda **kwargs: fw.guest(t, **kwargs)) as g:
         dax = make_dax(g, start)
         w = World(g)
@@ -367,9 +363,9 @@ def container_with_shared_blocks(t):
     """I4: a container goes when all its memory is offline, in shared blocks too, and not before."""
     fw = Firmware(t)
     # One and two share a block, two and what is not of ACPI another.
-    one, two = (HIDDEN + 16 * MIB, 50 * MIB), (HIDDEN + 66 * MIB, SECTION)
-    other, full = (HIDDEN + SECTION + 70 * MIB, 24 * MIB), (HIDDEN + 3 * SECTION, SECTION)
-    last = HIDDEN + SECTION
+    one, two = (SPARE + 16 * MIB, 50 * MIB), (SPARE + 66 * MIB, SECTION)
+    other, full = (SPARE + SECTION + 70 * MIB, 24 * MIB), (SPARE + 3 * SECTION, SECTION)
+    last = SPARE + SECTION
     with fw.guest(t, mem='2G', maxmem=None, cmdline='mem=1G') as g:
         w, watch = World(g), Watch(g)
         g.auto_online('online_movable')
@@ -447,9 +443,9 @@ def container_with_shared_blocks(t):
 def surprise_removal(t):
     """I4: memory that goes by surprise while online stays, without an eject; the rest goes."""
     fw = Firmware(t)
-    shared, full = (HIDDEN + 16 * MIB, 24 * MIB), (HIDDEN + SECTION, SECTION)
-    idle = (HIDDEN + 2 * SECTION + 8 * MIB, 24 * MIB)
-    other = (HIDDEN + 40 * MIB, 24 * MIB)           # in the block of the first
+    shared, full = (SPARE + 16 * MIB, 24 * MIB), (SPARE + SECTION, SECTION)
+    idle = (SPARE + 2 * SECTION + 8 * MIB, 24 * MIB)
+    other = (SPARE + 40 * MIB, 24 * MIB)           # in the block of the first
     with fw.guest(t, mem='2G', maxmem=None, cmdline='mem=1G') as g:
         w = World(g)
         g.auto_online('online_movable')
@@ -496,7 +492,7 @@ def surprise_removal(t):
 def no_eject_of_memory_in_use(t):
     """I6 I11: _EJ0 is called only when all memory of a device is gone, whoever asks for that."""
     fw = Firmware(t)
-    one, two = (HIDDEN + 96 * MIB, SECTION + 64 * MIB), (HIDDEN + 2 * SECTION + 32 * MIB, 32 * MIB)
+    one, two = (SPARE + 96 * MIB, SECTION + 64 * MIB), (SPARE + 2 * SECTION + 32 * MIB, 32 * MIB)
     with fw.guest(t, mem='2G', maxmem=None, cmdline='mem=1G') as g:
         w = World(g)
         g.auto_online('online_movable')
@@ -509,7 +505,7 @@ def no_eject_of_memory_in_use(t):
             fw.eject('MHP0', 7, BUSY)
             w.check(rams, 'refused')
             g.mod_ok('unpin')
-            last = HIDDEN + 2 * SECTION + 16 * MIB
+            last = SPARE + 2 * SECTION + 16 * MIB
             g.mod_ok(f'take {h(last)} {h(PAGE)}')
             fw.eject('MHP0', 7, BUSY, EJECT)
             w.check(rams, 'refused to firmware')
@@ -528,12 +524,12 @@ def no_eject_of_memory_in_use(t):
 def failed_eject_keeps_zones(t):
     """I6: after an eject that fails at any part, each extent is back in the zone that it was in."""
     fw = Firmware(t)
-    start, other = HIDDEN_HIGH + 96 * MIB, (HIDDEN_HIGH + 64 * MIB, 16 * MIB)
+    start, other = SPARE_HIGH + 96 * MIB, (SPARE_HIGH + 64 * MIB, 16 * MIB)
     first = start // SECTION
     # A part of a block, three full blocks, and a part of another
     parts = [(start, 32 * MIB)]
-    parts += [(HIDDEN_HIGH + n * SECTION, SECTION) for n in (1, 2, 3)]
-    parts += [(HIDDEN_HIGH + 4 * SECTION, 48 * MIB)]
+    parts += [(SPARE_HIGH + n * SECTION, SECTION) for n in (1, 2, 3)]
+    parts += [(SPARE_HIGH + 4 * SECTION, 48 * MIB)]
     policies = ('online_kernel', 'online_movable', 'online_kernel', 'offline', 'online_movable')
     names = {'online_kernel': 'Normal', 'online_movable': 'Movable', 'offline': None}
     with fw.guest(t, **HIGH) as g:
@@ -568,7 +564,7 @@ def failed_eject_keeps_zones(t):
 def eject_in_two_passes(t):
     """I4: what keeps one part of a device until another is offline does not keep the device."""
     fw = Firmware(t)
-    start, edge, size = HIDDEN + 96 * MIB, HIDDEN + SECTION, 64 * MIB
+    start, edge, size = SPARE + 96 * MIB, SPARE + SECTION, 64 * MIB
     with fw.guest(t, mem='2G', maxmem=None, cmdline='mem=1G') as g:
         w = World(g)
         g.auto_online('online_movable')

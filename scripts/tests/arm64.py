@@ -4,9 +4,8 @@
 
 import re
 
-from lib import (GIB, MEMORY, MIB, case, expect, expect_between, expect_lines, merge,
+from lib import (GIB, MEMORY, MIB, case, expect, expect_between, expect_lines, huge_pages, merge,
                  parse_zoneinfo, show, system_ram)
-from usage import huge_pages
 
 PAGE = 64 << 10
 BLOCK = 512 * MIB

@@ -4,48 +4,15 @@ lets go of its locks."""
 
 import contextlib
 import re
-import time
 
-from lib import (GRANULE, MEMORY, MIB, MOD, PAGE, SECTION, World, case, expect, expect_between,
-                 expect_same, fail, h, snapshot)
-from devices import (DAX_SIZE, dax_guest, full_blocks, make_dax, offline_full, to_system_ram,
-                     unbind)
-from sections import BLOCK, HIDDEN
+from lib import (BLOCK, DAX_SIZE, GRANULE, HWPOISON, MEMORY, MIB, MOD, PAGE, PATIENCE, SECTION,
+                 SPARE, World, case, dax_guest, expect, expect_between, expect_same, fail,
+                 full_blocks, going_offline, h, make_dax, offline_full, others_go_on, pin, seconds,
+                 snapshot, to_system_ram, unbind)
 
 LARGEST = 4 * MIB               # the largest page of the page allocator
 KPF_BUDDY = 1 << 10             # a free page, in /proc/kpageflags
 PM_SWAP = 1 << 62               # not present, in /proc/PID/pagemap
-PATIENCE = 10                   # of an operation that nobody can stop, in seconds
-
-
-@contextlib.contextmanager
-def seconds(g, what, low, high):
-    """What is done here takes a time between these; longer on a slow kernel."""
-    start = time.monotonic()
-    yield
-    expect_between(f'{g.name}: seconds for {what}', round(time.monotonic() - start, 1),
-                   low, high * g.slow)
-
-
-def others_go_on(g, spare=None):
-    """Nobody has kept a lock: other memory comes and goes at once, and states are told."""
-    with seconds(g, 'another operation', 0, 5):
-        if spare:
-            g.mod_ok(f'add 0 {h(spare)} {h(GRANULE)}')
-            g.mod_ok(f'offremove {h(spare)} {h(GRANULE)}')
-        else:
-            g.plug('other', GRANULE)
-            g.eject('other')
-        # The second takes the lock of hotplug.
-        states = set(g.sh(f'cat {MEMORY}/memory*/state').split())
-        expect('states', states - {'online', 'offline'}, set())
-        expect('blocks', g.read('/sys/kernel/debug/mhp/blocks').startswith('block=0 '), True)
-
-
-def pin(g, start, size):
-    """Hold a page of the range that somebody uses."""
-    page = g.mod_values(f'pin {h(start)} {h(size)}')['page']
-    expect_between('page that is held', int(page, 0), start, start + size - 1)
 
 
 # --- a page at an edge ----------------------------------------------------------
@@ -177,7 +144,7 @@ def eject_of_pinned_full_block(t):
 @case(needs='debug')
 def unbind_of_pinned_kmem(t):
     """I11 R6: unbinding kmem ends though a page does not move; the memory stays, in use."""
-    start = HIDDEN + 32 * MIB
+    start = SPARE + 32 * MIB
     with dax_guest(t, '1G', start, debugfs=True) as g:
         dax = make_dax(g, start)
         w = World(g)
@@ -195,7 +162,7 @@ def unbind_of_pinned_kmem(t):
             w.check([(dax, full.start * SECTION - dax, 0, 'Movable'),
                      (full.start * SECTION, len(full) * SECTION, 0, None),
                      (*shared, 0, 'Movable')], 'left behind', spans=False)
-            others_go_on(g, HIDDEN)
+            others_go_on(g, SPARE)
             verify()
         g.mod_ok('unpin')
         # No driver owns it any more.
@@ -205,7 +172,7 @@ def unbind_of_pinned_kmem(t):
 
 def unbind_vetoed(t, offset, until, low):
     """Unbind kmem, of which the page at an offset may not go offline until a command ends."""
-    start = HIDDEN + 32 * MIB
+    start = SPARE + 32 * MIB
     with dax_guest(t, '1G', start) as g:
         dax = make_dax(g, start)
         w = World(g)
@@ -233,8 +200,8 @@ def unbind_in_any_order(t):
     unbind_vetoed(t, 0, 'until grep -q offline {last}/state; do usleep 20000; done', 0)
 
 
-RANGE = (HIDDEN + 64 * MIB, 70 * MIB)           # the end of a block and the begin of the next
-BESIDE = (HIDDEN, 64 * MIB)
+RANGE = (SPARE + 64 * MIB, 70 * MIB)           # the end of a block and the begin of the next
+BESIDE = (SPARE, 64 * MIB)
 
 
 @case(first=True, needs='debug')
@@ -247,7 +214,7 @@ def range_with_pinned_page(t):
         for start, size in (BESIDE, RANGE):
             g.mod_ok(f'add 0 {h(start)} {h(size)}')
         with g.filled(120 * MIB) as verify:
-            pin(g, HIDDEN + SECTION, 6 * MIB)
+            pin(g, SPARE + SECTION, 6 * MIB)
             before = snapshot(g)
             command = f'offremove {h(RANGE[0])} {h(RANGE[1])}'
             with seconds(g, command, PATIENCE, PATIENCE + 5):
@@ -259,7 +226,7 @@ def range_with_pinned_page(t):
                     g.run(f"timeout -s {number} 3 sh -c 'echo {command} >{MOD}/cmd'")
                 expect('its result', g.read(f'{MOD}/result').split()[0], 'ret=-16')
                 expect_same(f'SIG{number}', snapshot(g), before)
-            others_go_on(g, HIDDEN + 2 * SECTION)
+            others_go_on(g, SPARE + 2 * SECTION)
             g.mod_ok('unpin')
             g.mod_ok(command)
             w.check(rams[:1], 'removed')
@@ -279,8 +246,8 @@ def signal_ends_offline(t):
         w = World(g)
         g.auto_online('online_movable')
         # A block that three extents share, and one that is full
-        ranges = [(HIDDEN, 32 * MIB), (HIDDEN + 32 * MIB, 32 * MIB), (HIDDEN + 96 * MIB, 32 * MIB),
-                  (HIDDEN + SECTION, SECTION)]
+        ranges = [(SPARE, 32 * MIB), (SPARE + 32 * MIB, 32 * MIB), (SPARE + 96 * MIB, 32 * MIB),
+                  (SPARE + SECTION, SECTION)]
         for start, size in ranges:
             g.mod_ok(f'add 0 {h(start)} {h(size)}')
         rams = [(*r, 0, 'Movable') for r in ranges]
@@ -296,7 +263,7 @@ def signal_ends_offline(t):
                     fail('offline, and a signal', 'Interrupted system call', out)
                 expect_same('after the signal', snapshot(g), before)
                 w.check(rams, 'after the signal')
-                others_go_on(g, HIDDEN + 2 * SECTION)
+                others_go_on(g, SPARE + 2 * SECTION)
                 g.mod_ok('unpin')
                 expect('offline', g.state(start // SECTION, 'offline'), None)
                 expect('online', g.state(start // SECTION, 'online_movable'), None)
@@ -315,25 +282,6 @@ def free_page(g, start, size):
     return fail('free pages', 'some', 'none')
 
 
-HWPOISON = '/sys/kernel/debug/hwpoison'
-
-
-@contextlib.contextmanager
-def going_offline(g, block, page):
-    """A block is going offline, kept by a page that is held, until this is left."""
-    state = f'{MEMORY}/memory{block[0] // SECTION}/state'
-    expect_between('a page of the block', page, block[0], sum(block) - 1)
-    pin(g, page, 4096)
-    g.sh(f"bash -c 'printf offline >{state}' >/tmp/offline 2>&1 & echo $! >/tmp/writer; "
-         f'until grep -q going {state}; do usleep 50000; done')
-    yield
-    g.mod_ok('unpin')
-    with seconds(g, 'going offline', 0, 20):
-        g.sh('while [ -d /proc/$(cat /tmp/writer) ]; do usleep 50000; done', timeout=60)
-    expect('said by offline', g.read('/tmp/offline'), '')
-    expect('state', g.read(state).strip(), 'offline')
-
-
 def poison(g, what, file):
     """Write to a file that poisons a page; it may wait."""
     g.sh(f'echo {h(what)} >{file} 2>/dev/null & echo $! >/tmp/poison; sleep 1')
@@ -349,14 +297,14 @@ def failing_page(t, how):
     with t.guest(mem='2G', cmdline='mem=1G') as g:
         w = World(g)
         g.auto_online('online_movable')
-        blocks = [HIDDEN + n * SECTION for n in range(2)]
+        blocks = [SPARE + n * SECTION for n in range(2)]
         for block in blocks:
             g.mod_ok(f'add 0 {h(block)} {h(SECTION)}')
         if how == '2m':
             g.sh('echo 2 >/proc/sys/vm/nr_hugepages')
         with g.filled(4 * MIB, how=how) as verify:
             where = verify.where()[0]
-            expect_between('what is filled', where, HIDDEN, HIDDEN + 2 * SECTION - 1)
+            expect_between('what is filled', where, SPARE, SPARE + 2 * SECTION - 1)
             page = int(g.mod_values(f'lock {h(where)} {h(PAGE)}')['page'], 0)
             expect('the page that is locked', page, where)
             poison(g, page // 4096, f'{HWPOISON}/corrupt-pfn')
@@ -429,7 +377,7 @@ def poison_while_going_offline(t):
         w = World(g)
         g.auto_online('online_movable')
         for n in range(3):
-            block = (HIDDEN + (n + 1) * SECTION, SECTION)
+            block = (SPARE + (n + 1) * SECTION, SECTION)
             g.mod_ok(f'add 0 {h(block[0])} {h(block[1])}')
             with g.filled(20 * MIB) as verify, g.filled(4 * MIB) as victim:
                 held, virt = victim.where()
@@ -462,7 +410,7 @@ def poison_while_going_offline(t):
 @case(needs='debug')
 def online_undone_with_pinned_page(t):
     """I11: undoing an online of which a part is in use ends, and leaves that part alone online."""
-    a, b, c = [(HIDDEN + n * 32 * MIB, 32 * MIB) for n in range(3)]
+    a, b, c = [(SPARE + n * 32 * MIB, 32 * MIB) for n in range(3)]
     with t.guest(mem='2G', cmdline='mem=1G', debugfs=True) as g:
         w = World(g)
         for start, size in (a, b, c):
@@ -475,7 +423,7 @@ def online_undone_with_pinned_page(t):
             w.check([(*a, 0, 'Movable'), (*b, 0, None), (*c, 0, None)], 'undone, but for one')
             if not re.search(rf'memory \[0x0*{a[0]:x}-.* stays online', g.console()):
                 fail('the log', 'that an extent stays online', g.console()[-500:])
-            others_go_on(g, HIDDEN + 2 * SECTION)
+            others_go_on(g, SPARE + 2 * SECTION)
             g.mod_ok('veto 0 0')
             g.mod_ok('unpin')
             expect('offline', g.state(BLOCK, 'offline'), None)

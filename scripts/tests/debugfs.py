@@ -10,12 +10,9 @@ import re
 import subprocess
 import tempfile
 
-from lib import (BUILD, GRANULE, MEMORY, MIB, PAGE, SECTION, TOP, Failure, World, case, expect,
-                 expect_between, expect_lines, expect_same, fail, h, helper,
-                 parse_zoneinfo, snapshot, system_ram, version)
-from devices import dax_guest, make_dax, to_system_ram
-from sections import HIDDEN
-from virtio_mem import Device
+from lib import (BUILD, GRANULE, MEMORY, MIB, PAGE, SECTION, SPARE, TOP, Device, Failure, World,
+                 case, dax_guest, expect, expect_between, expect_lines, expect_same, fail, h,
+                 helper, make_dax, parse_zoneinfo, snapshot, system_ram, to_system_ram, version)
 
 MHP = '/sys/kernel/debug/mhp'
 STATES = ('granularity', 'sections', 'blocks', 'memmap', 'map', 'stats', 'last_error')
@@ -31,8 +28,10 @@ LINES = {
                  rf'present=0x[0-9a-f]{{16}} online=0x[0-9a-f]{{16}} zone_device=0x[0-9a-f]{{16}} '
                  r'memmap=(?:none|(?:n/a|boot|regular|self|zone_device)'
                  r'(?:\+(?:regular|self|zone_device))*)'],
-    'blocks': [rf'block={NUM} start={HEX} end={HEX} state=(?:online|offline) extents=(?:{NUM}|{NA})',
-               rf'extent={NUM}\.{NUM} block={NUM} start={HEX} end={HEX} early=[01] state=(?:online|offline) '
+    'blocks': [rf'block={NUM} start={HEX} end={HEX} state=(?:online|offline) '
+               rf'extents=(?:{NUM}|{NA})',
+               rf'extent={NUM}\.{NUM} block={NUM} start={HEX} end={HEX} early=[01] '
+               r'state=(?:online|offline) '
                rf'node=(?:{NUM}|{NA}) zone=(?:\w+|{NA}) group=(?:{NUM}|none|{NA}) '
                rf'memmap=(?:boot|regular|self|{NA}) memmap_bytes={NUM} hosted_bytes=(?:{NUM}|{NA}) '
                rf'altmap_free=(?:{NUM}|none|{NA}) altmap_alloc=(?:{NUM}|none|{NA})'],
@@ -176,7 +175,8 @@ def check_memory(g, extents):
     for r in extents:
         if r['state'] == 'online':
             key = int(r['node']), r['zone']
-            present[key] = present.get(key, 0) + (int(r['end'], 16) + 1 - int(r['start'], 16)) // PAGE
+            size = int(r['end'], 16) + 1 - int(r['start'], 16)
+            present[key] = present.get(key, 0) + size // PAGE
     expect('present pages of zones', {k: v['present'] for k, v in zones.items() if v['present']},
            present)
 
@@ -223,13 +223,13 @@ def debugfs_agrees_with_all_else(t):
         g.plug('d0', 134 * MIB, node=1)
         g.auto_online('offline')
         # No granules in common: hosted and regular memmap, a device, a hole.
-        knob_ok(g, 'add', f'start={h(HIDDEN)} size=6M memmap=self online=movable node=0')
-        knob_ok(g, 'add', f'start={h(HIDDEN + 8 * MIB)} size=4M online=kernel node=1')
-        knob_ok(g, 'add', f'start={h(HIDDEN + 12 * MIB)} size=2M memmap=regular')
-        g.mod_ok(f'device {h(HIDDEN + 16 * MIB)} {h(4 * MIB)}')
+        knob_ok(g, 'add', f'start={h(SPARE)} size=6M memmap=self online=movable node=0')
+        knob_ok(g, 'add', f'start={h(SPARE + 8 * MIB)} size=4M online=kernel node=1')
+        knob_ok(g, 'add', f'start={h(SPARE + 12 * MIB)} size=2M memmap=regular')
+        g.mod_ok(f'device {h(SPARE + 16 * MIB)} {h(4 * MIB)}')
         # A device that hosts its memmap behind what it keeps for itself
-        g.mod_ok(f'device {h(HIDDEN + 512 * MIB)} {h(SECTION)} 512 1024')
-        knob_ok(g, 'add', f'start={h(HIDDEN + SECTION)} size=256M memmap=self')
+        g.mod_ok(f'device {h(SPARE + 512 * MIB)} {h(SECTION)} 512 1024')
+        knob_ok(g, 'add', f'start={h(SPARE + SECTION)} size=256M memmap=self')
         state = read_all(g)
 
         values = records(state['granularity'])[0]
@@ -240,16 +240,16 @@ def debugfs_agrees_with_all_else(t):
         sections = check_sections(g, state['sections'])
         device = {r['start']: bits(r['zone_device']) for r in sections if bits(r['zone_device'])}
         expect('ZONE_DEVICE', device,
-               {h(HIDDEN): {8, 9}, h(HIDDEN + 512 * MIB): set(range(64))})
+               {h(SPARE): {8, 9}, h(SPARE + 512 * MIB): set(range(64))})
         expect('memmap of the mixed section', next(
-            r['memmap'] for r in sections if r['start'] == h(HIDDEN)), 'regular+self+zone_device')
+            r['memmap'] for r in sections if r['start'] == h(SPARE)), 'regular+self+zone_device')
         extents = check_blocks(g, state['blocks'])
         check_memory(g, extents)
         check_memmap(state['memmap'], sections, extents, {'0': 4 * MIB, 'n/a': SECTION})
 
-        row = next(line for line in state['map'] if line.startswith(f'0x{HIDDEN:013x}'))
+        row = next(line for line in state['map'] if line.startswith(f'0x{SPARE:013x}'))
         expect('the mixed row', row.split()[1], 'mOO.OOo.DD' + '.' * 54)
-        row = state['map'].index(f'0x{HIDDEN + SECTION:013x} M' + 'o' * 63)
+        row = state['map'].index(f'0x{SPARE + SECTION:013x} M' + 'o' * 63)
         expect('the row behind it', state['map'][row + 1], '* 1 more like this, 128 MiB')
         text = '\n'.join(state['sections'] + state['blocks']) + '\n'
         expect_lines('map, drawn from the outside', mhp_map().draw(text).splitlines(), state['map'])
@@ -259,21 +259,22 @@ def debugfs_agrees_with_all_else(t):
         expect('online memory by lsmem', online, SECTION * sum(
             'extent' not in r and r['state'] == 'online' for r in records(state['blocks'])))
 
-        check_pfn(g, HIDDEN + PAGE, {
-            'pfn': h((HIDDEN + PAGE) // PAGE), 'section': str(HIDDEN // SECTION), 'subsection': '0',
+        check_pfn(g, SPARE + PAGE, {
+            'pfn': h((SPARE + PAGE) // PAGE), 'section': str(SPARE // SECTION), 'subsection': '0',
             'valid': '1', 'online': '1', 'zone': 'Movable', 'node': '0', 'hosts_memmap': '1',
-            'extent': f'{h(HIDDEN)}-{h(HIDDEN + 6 * MIB - 1)}', 'memmap_kind': 'self',
-            'memmap_in': f'{h(HIDDEN)}-{h(HIDDEN + 6 * MIB - 1)}',
-            'memmap': f'0x{HIDDEN + STRUCT_PAGE:016x}'})
-        check_pfn(g, HIDDEN + 8 * MIB, {'online': '1', 'zone': 'Normal', 'node': '1',
-                                        'memmap_kind': 'regular', 'hosts_memmap': '0'})
-        check_pfn(g, HIDDEN + 12 * MIB, {'online': '0', 'valid': '1', 'flags': 'n/a',
-                                         'extent': f'{h(HIDDEN + 12 * MIB)}-{h(HIDDEN + 14 * MIB - 1)}'})
-        check_pfn(g, HIDDEN + 14 * MIB, {'online': '0', 'valid': '0', 'extent': 'none',
-                                         'memmap': 'none', 'memmap_kind': 'none'})
-        seen = check_pfn(g, HIDDEN + 16 * MIB, {'zone_device': '1', 'zone': 'n/a',
-                                                'memmap_kind': 'zone_device', 'extent': 'none'})
-        lines = g.mod_ok(f'backing {h(HIDDEN + 16 * MIB)} {h(GRANULE)}')
+            'extent': f'{h(SPARE)}-{h(SPARE + 6 * MIB - 1)}', 'memmap_kind': 'self',
+            'memmap_in': f'{h(SPARE)}-{h(SPARE + 6 * MIB - 1)}',
+            'memmap': f'0x{SPARE + STRUCT_PAGE:016x}'})
+        check_pfn(g, SPARE + 8 * MIB, {'online': '1', 'zone': 'Normal', 'node': '1',
+                                       'memmap_kind': 'regular', 'hosts_memmap': '0'})
+        check_pfn(g, SPARE + 12 * MIB, {
+            'online': '0', 'valid': '1', 'flags': 'n/a',
+            'extent': f'{h(SPARE + 12 * MIB)}-{h(SPARE + 14 * MIB - 1)}'})
+        check_pfn(g, SPARE + 14 * MIB, {'online': '0', 'valid': '0', 'extent': 'none',
+                                        'memmap': 'none', 'memmap_kind': 'none'})
+        seen = check_pfn(g, SPARE + 16 * MIB, {'zone_device': '1', 'zone': 'n/a',
+                                               'memmap_kind': 'zone_device', 'extent': 'none'})
+        lines = g.mod_ok(f'backing {h(SPARE + 16 * MIB)} {h(GRANULE)}')
         expect('memmap of the device', int(seen['memmap'], 16),
                int(re.match(r'memmap=(\S+)-', lines[0])[1], 16))
 
@@ -284,10 +285,10 @@ def debugfs_agrees_with_all_else(t):
         selfcheck(g)
         expect('last_error', g.read(f'{MHP}/last_error'), '')
         # What a device keeps for itself has struct pages that nobody initialises.
-        check_pfn(g, HIDDEN + 512 * MIB, {'zone_device': '1', 'valid': '1', 'node': 'n/a',
+        check_pfn(g, SPARE + 512 * MIB, {'zone_device': '1', 'valid': '1', 'node': 'n/a',
                                          'memmap_kind': 'zone_device'})
         for at in (16, 512):
-            g.mod_ok(f'undevice {h(HIDDEN + at * MIB)}')
+            g.mod_ok(f'undevice {h(SPARE + at * MIB)}')
         selfcheck(g)
 
 
@@ -299,7 +300,7 @@ def debugfs_reads_of_any_size(t):
         g.auto_online('offline')
         g.plug('d0', 65536 * MIB)
         for n in range(0, 64, 2):
-            knob_ok(g, 'add', f'start={h(HIDDEN + n * GRANULE)} size=2M')
+            knob_ok(g, 'add', f'start={h(SPARE + n * GRANULE)} size=2M')
         g.write(f'{MHP}/pfn', 'phys=0')
         state = read_all(g)
         expect('sections', len(state['sections']), 8 + 1 + 512)
@@ -312,14 +313,15 @@ def debugfs_reads_of_any_size(t):
                    'dd if=$f bs=$bs 2>/dev/null | cmp - /tmp/whole || echo $f $bs; done; '
                    'dd if=$f bs=1 skip=100 count=300 2>/dev/null | cmp - /dev/null 2>/dev/null; '
                    'dd if=/tmp/whole bs=1 skip=100 count=300 2>/dev/null >/tmp/part; '
-                   'dd if=$f bs=1 skip=100 count=300 2>/dev/null | cmp - /tmp/part || echo $f; done',
+                   'dd if=$f bs=1 skip=100 count=300 2>/dev/null | cmp - /tmp/part || echo $f; '
+                   'done',
                    timeout=240)
         expect('files that read differently', out, '')
 
 
 # --- knobs --------------------------------------------------------------------
 
-A = HIDDEN
+A = SPARE
 # (knob, request, errno, words of the reason)
 BAD = (
     ('add', ' ', 'EINVAL', "'start' is missing"),
@@ -411,7 +413,7 @@ def debugfs_knobs(t):
     with t.guest(mem='2G', cmdline='mem=1G memory_hotplug.memmap_on_memory=1', debugfs=True) as g:
         g.auto_online('offline')
         w, before = World(g), snapshot(g)
-        start = HIDDEN + 2 * MIB
+        start = SPARE + 2 * MIB
         knob_ok(g, 'add', f'size=0x600000\tstart={start} node=0 online=offline\n')
         w.check([(start, 6 * MIB, 0, None)], 'added')
         refused(g, 'add', f'start={h(start + 4 * MIB)} size=4M', 'EEXIST', 'a knob has added')
@@ -457,28 +459,28 @@ def debugfs_knobs(t):
 
 @case(needs='debug')
 def debugfs_leaves_what_others_own(t):
-    """R6: no knob removes what boot, a DIMM, kmem or the probe file brought; ours survives rmmod."""
-    start = HIDDEN + 32 * MIB
+    """R6: no knob removes what boot, a DIMM, kmem or the probe file added; ours survives rmmod."""
+    start = SPARE + 32 * MIB
     with dax_guest(t, '1G', start, debugfs=True) as g:
         dax = make_dax(g, start)
         to_system_ram(g)
         g.auto_online('offline')
         g.plug('d0', 134 * MIB)
         dimm = g.dimm_address('d0')
-        g.mod_ok(f'add 0 {h(HIDDEN + 8 * MIB)} {h(GRANULE)}')
-        knob_ok(g, 'add', f'start={h(HIDDEN)} size=4M online=movable')
+        g.mod_ok(f'add 0 {h(SPARE + 8 * MIB)} {h(GRANULE)}')
+        knob_ok(g, 'add', f'start={h(SPARE)} size=4M online=movable')
         g.sh('rmmod mhp_debug && insmod /mnt/share/mhp_debug.ko')
         before = snapshot(g)
         for at, size, owner in ((0x8000000, SECTION, 'boot memory'),
                                 (dimm, 6 * MIB, 'an ACPI memory device'),
                                 (dax, 414 * MIB, 'System RAM (kmem)'),
-                                (HIDDEN + 8 * MIB, GRANULE, 'that no driver claims'),
-                                (HIDDEN, 10 * MIB, 'that no driver claims')):
+                                (SPARE + 8 * MIB, GRANULE, 'that no driver claims'),
+                                (SPARE, 10 * MIB, 'that no driver claims')):
             for name in ('remove', 'offline_and_remove'):
                 refused(g, name, f'start={h(at)} size={h(size)}', 'EBUSY', owner)
         expect_same('after the refusals', snapshot(g), before)
         selfcheck(g)
-        knob_ok(g, 'offline_and_remove', f'start={h(HIDDEN)} size=4M')
+        knob_ok(g, 'offline_and_remove', f'start={h(SPARE)} size=4M')
         g.sh('rmmod mhp_debug')
 
 
@@ -499,24 +501,24 @@ def debugfs_selfcheck_finds(t):
     """What selfcheck verifies: a wrong bit of each map, and a wrong mark, are found and named."""
     with t.guest(mem='2G', cmdline='mem=1G memory_hotplug.memmap_on_memory=1', debugfs=True) as g:
         g.auto_online('offline')
-        knob_ok(g, 'add', f'start={h(HIDDEN)} size=4M memmap=self online=movable')
-        knob_ok(g, 'add', f'start={h(HIDDEN + 4 * MIB)} size=4M')
-        knob_ok(g, 'add', f'start={h(HIDDEN + 8 * MIB)} size=4M memmap=self')
+        knob_ok(g, 'add', f'start={h(SPARE)} size=4M memmap=self online=movable')
+        knob_ok(g, 'add', f'start={h(SPARE + 4 * MIB)} size=4M')
+        knob_ok(g, 'add', f'start={h(SPARE + 8 * MIB)} size=4M memmap=self')
         g.auto_online('online')
         g.plug('d0', 134 * MIB)
         selfcheck(g)
-        hole = HIDDEN + 16 * MIB
+        hole = SPARE + 16 * MIB
         # Its flags must not be in use meanwhile.
-        g.mod_ok(f'take {h(HIDDEN + MIB)} {h(PAGE)}')
-        for what, at, words in (('online', HIDDEN, 'is online, but page'),
-                                ('online', HIDDEN + 4 * MIB, 'is offline, but page'),
+        g.mod_ok(f'take {h(SPARE + MIB)} {h(PAGE)}')
+        for what, at, words in (('online', SPARE, 'is online, but page'),
+                                ('online', SPARE + 4 * MIB, 'is offline, but page'),
                                 ('online', hole, 'online, but in no extent'),
-                                ('present', HIDDEN + 4 * MIB, 'System RAM, but not present'),
+                                ('present', SPARE + 4 * MIB, 'System RAM, but not present'),
                                 ('present', hole, 'memmap is not mapped'),
-                                ('hosting', HIDDEN, 'not marked as hosting memmap'),
-                                ('zone', HIDDEN + MIB, 'but page 0x40100 has node 0 zone'),
-                                ('count', HIDDEN, 'pages came after boot, but extents'),
-                                ('memmap', HIDDEN + 8 * MIB, 'not in its extent')):
+                                ('hosting', SPARE, 'not marked as hosting memmap'),
+                                ('zone', SPARE + MIB, 'but page 0x40100 has node 0 zone'),
+                                ('count', SPARE, 'pages came after boot, but extents'),
+                                ('memmap', SPARE + 8 * MIB, 'not in its extent')):
             g.mod_ok(f'corrupt {what} {h(at)}')
             error = knob(g, 'selfcheck', '1')
             text = g.read(f'{MHP}/last_error')
@@ -576,12 +578,12 @@ def debugfs_while_hotplug_runs(t):
     with t.guest(mem='2G', smp=2, cmdline='mem=1G memory_hotplug.memmap_on_memory=1',
                  debugfs=True) as g:
         g.auto_online('offline')
-        device = HIDDEN + 200 * MIB
+        device = SPARE + 200 * MIB
         # What ZONE_DEVICE spans once, it spans for good.
         g.mod_ok(f'device {h(device)} {h(4 * MIB)}')
         g.mod_ok(f'undevice {h(device)}')
         before = snapshot(g)
-        g.write(f'{MHP}/pfn', f'phys={h(HIDDEN)}')
+        g.write(f'{MHP}/pfn', f'phys={h(SPARE)}')
         g.sh(f'cd {MHP}; for f in {" ".join(STATES)} pfn; do ( while [ ! -e /tmp/stop ]; do '
              'cat $f >>/tmp/out.$f; dd if=$f bs=200 2>/dev/null >>/tmp/out.$f; '
              '[ $(stat -c %s /tmp/out.$f) -lt 4000000 ] || : >/tmp/out.$f; done ) '
@@ -590,7 +592,7 @@ def debugfs_while_hotplug_runs(t):
              ') >/dev/null 2>&1 &')
         rounds = 6 if g.debug else 25
         for n in range(rounds):
-            start, size = HIDDEN + n % 3 * 2 * MIB, (6, 34, 130)[n % 3]
+            start, size = SPARE + n % 3 * 2 * MIB, (6, 34, 130)[n % 3]
             memmap = 'self' if n % 2 else 'regular'
             knob_ok(g, 'add', f'start={h(start)} size={size}M memmap={memmap} online=movable')
             g.mod_ok(f'device {h(device)} {h(4 * MIB)}')
@@ -624,30 +626,30 @@ def debugfs_while_hotplug_runs(t):
 # What waits for the lock that memory hotplug holds, and requests that get that far
 WAITING = {
     'sections': None, 'blocks': None, 'memmap': None, 'map': None, 'pfn': None, 'selfcheck': '1',
-    'add': f'start={h(HIDDEN + 2 * SECTION)} size=2M',
-    'online': f'start={h(HIDDEN + SECTION)} size=2M',
-    'offline': f'start={h(HIDDEN)} size=64M',
-    'remove': f'start={h(HIDDEN + SECTION)} size=2M',
-    'offline_and_remove': f'start={h(HIDDEN + SECTION)} size=2M',
+    'add': f'start={h(SPARE + 2 * SECTION)} size=2M',
+    'online': f'start={h(SPARE + SECTION)} size=2M',
+    'offline': f'start={h(SPARE)} size=64M',
+    'remove': f'start={h(SPARE + SECTION)} size=2M',
+    'offline_and_remove': f'start={h(SPARE + SECTION)} size=2M',
 }
 
 
 @case(needs='debug')
 def debugfs_is_killable(t):
-    """I11: while somebody tries for ever to take memory offline, who reads or writes can be killed."""
+    """I11: while somebody tries for ever to take memory offline, who reads or writes can die."""
     with t.guest(mem='2G', cmdline='mem=1G', debugfs=True) as g:
         w = World(g)
         g.auto_online('online_movable')
-        g.mod_ok(f'add 0 {h(HIDDEN)} {h(64 * MIB)}')
-        knob_ok(g, 'add', f'start={h(HIDDEN + SECTION)} size=2M online=offline')
-        rams = [(HIDDEN, 64 * MIB, 0, 'Movable'), (HIDDEN + SECTION, GRANULE, 0, None)]
-        g.write(f'{MHP}/pfn', f'phys={h(HIDDEN)}')
+        g.mod_ok(f'add 0 {h(SPARE)} {h(64 * MIB)}')
+        knob_ok(g, 'add', f'start={h(SPARE + SECTION)} size=2M online=offline')
+        rams = [(SPARE, 64 * MIB, 0, 'Movable'), (SPARE + SECTION, GRANULE, 0, None)]
+        g.write(f'{MHP}/pfn', f'phys={h(SPARE)}')
         with g.filled(40 * MIB) as verify:
-            g.mod_ok(f'pin {h(HIDDEN)} {h(64 * MIB)}')
+            g.mod_ok(f'pin {h(SPARE)} {h(64 * MIB)}')
             # By range it ends by itself; by a state file it does not.
             refused(g, 'offline', WAITING['offline'], 'EBUSY', "see the kernel's log")
             w.check(rams, 'refused')
-            state = f'{MEMORY}/memory{HIDDEN // SECTION}/state'
+            state = f'{MEMORY}/memory{SPARE // SECTION}/state'
             g.sh(f"bash -c 'printf offline >{state}' >/dev/null 2>&1 & echo $! >/tmp/writer; "
                  f'until grep -q going {state}; do usleep 50000; done')
             for name, request in WAITING.items():
@@ -671,19 +673,19 @@ def debugfs_is_killable(t):
             verify()
             g.mod_ok('unpin')
         knob_ok(g, 'remove', WAITING['remove'])
-        expect('offline', g.mod(f'offremove {h(HIDDEN)} {h(64 * MIB)}')[0], None)
+        expect('offline', g.mod(f'offremove {h(SPARE)} {h(64 * MIB)}')[0], None)
         w.check([], 'all gone')
 
 
 VALID = {
-    'add': [f'start={h(HIDDEN)} size=2M online=movable', f'start={h(HIDDEN + 4 * MIB)} size=4M',
-            f'start={h(HIDDEN + SECTION)} size=130M node=0 memmap=self online=movable'],
-    'online': [f'start={h(HIDDEN)} size=2M', f'start={h(HIDDEN + 4 * MIB)} size=4M online=movable'],
-    'offline': [f'start={h(HIDDEN)} size=2M', f'start={h(HIDDEN + SECTION)} size=130M'],
-    'remove': [f'start={h(HIDDEN)} size=2M', f'start={h(HIDDEN + 4 * MIB)} size=4M'],
-    'offline_and_remove': [f'start={h(HIDDEN)} size=2M', f'start={h(HIDDEN + 4 * MIB)} size=4M',
-                           f'start={h(HIDDEN + SECTION)} size=130M'],
-    'pfn': [f'phys={h(HIDDEN)}', 'pfn=0x100', '4096'],
+    'add': [f'start={h(SPARE)} size=2M online=movable', f'start={h(SPARE + 4 * MIB)} size=4M',
+            f'start={h(SPARE + SECTION)} size=130M node=0 memmap=self online=movable'],
+    'online': [f'start={h(SPARE)} size=2M', f'start={h(SPARE + 4 * MIB)} size=4M online=movable'],
+    'offline': [f'start={h(SPARE)} size=2M', f'start={h(SPARE + SECTION)} size=130M'],
+    'remove': [f'start={h(SPARE)} size=2M', f'start={h(SPARE + 4 * MIB)} size=4M'],
+    'offline_and_remove': [f'start={h(SPARE)} size=2M', f'start={h(SPARE + 4 * MIB)} size=4M',
+                           f'start={h(SPARE + SECTION)} size=130M'],
+    'pfn': [f'phys={h(SPARE)}', 'pfn=0x100', '4096'],
     # Changes of "1" alone would be "1" too often: each takes as long as memory is large.
     'selfcheck': ['1 start=1', 'selfcheck=1'],
 }
@@ -756,24 +758,24 @@ def use_on_stock(g):
     """The knobs that stock's exported functions allow, and the refusal of the others."""
     g.auto_online('offline')
     before = check_on_stock(g)
-    refused(g, 'add', f'start={h(HIDDEN)} size=2M', 'EINVAL', 'not aligned to 0x8000000')
-    refused(g, 'add', f'start={h(HIDDEN)} size=128M online=movable', 'ENOTSUP', 'n/a')
-    refused(g, 'online', f'start={h(HIDDEN)} size=128M', 'ENOTSUP', 'n/a')
-    refused(g, 'offline', f'start={h(HIDDEN)} size=128M', 'ENOTSUP', 'n/a')
+    refused(g, 'add', f'start={h(SPARE)} size=2M', 'EINVAL', 'not aligned to 0x8000000')
+    refused(g, 'add', f'start={h(SPARE)} size=128M online=movable', 'ENOTSUP', 'n/a')
+    refused(g, 'online', f'start={h(SPARE)} size=128M', 'ENOTSUP', 'n/a')
+    refused(g, 'offline', f'start={h(SPARE)} size=128M', 'ENOTSUP', 'n/a')
     refused(g, 'remove', 'start=0x8000000 size=128M', 'EBUSY', 'boot memory')
-    knob_ok(g, 'add', f'start={h(HIDDEN)} size=256M memmap=self')
+    knob_ok(g, 'add', f'start={h(SPARE)} size=256M memmap=self')
     sections = check_on_stock(g)
     expect('memmap of offline memory', {r['memmap'] for r in sections[len(before):]}, {'n/a'})
-    expect('online', g.state(HIDDEN // SECTION, 'online_movable'), None)
+    expect('online', g.state(SPARE // SECTION, 'online_movable'), None)
     sections = check_on_stock(g)
     expect('memmaps', [r['memmap'] for r in sections[len(before):]], ['self', 'n/a'])
-    seen = check_pfn(g, HIDDEN, {'online': '1', 'zone': 'Movable', 'hosts_memmap': '1',
-                                 'memmap_kind': 'self', 'memmap': f'0x{HIDDEN:016x}'})
-    expect('its extent is its block', seen['extent'], f'{h(HIDDEN)}-{h(HIDDEN + SECTION - 1)}')
-    check_pfn(g, HIDDEN + SECTION, {'online': '0', 'valid': '1', 'memmap': 'n/a'})
-    refused(g, 'remove', f'start={h(HIDDEN)} size=256M', 'EBUSY', 'is online')
+    seen = check_pfn(g, SPARE, {'online': '1', 'zone': 'Movable', 'hosts_memmap': '1',
+                                'memmap_kind': 'self', 'memmap': f'0x{SPARE:016x}'})
+    expect('its extent is its block', seen['extent'], f'{h(SPARE)}-{h(SPARE + SECTION - 1)}')
+    check_pfn(g, SPARE + SECTION, {'online': '0', 'valid': '1', 'memmap': 'n/a'})
+    refused(g, 'remove', f'start={h(SPARE)} size=256M', 'EBUSY', 'is online')
     g.sh('rmmod mhp_debug && insmod /mnt/share/mhp_debug.ko')
-    knob_ok(g, 'offline_and_remove', f'start={h(HIDDEN)} size=256M')
+    knob_ok(g, 'offline_and_remove', f'start={h(SPARE)} size=256M')
     expect('sections are back', check_on_stock(g), before)
 
 
@@ -859,8 +861,8 @@ def debugfs_mhp_map(t):
                960 + 134 + 6)
         expect_lines('text', run(folder).stdout.splitlines(), state['map'])
         colours = run('--color', 'always', folder).stdout
-        expect_lines('text without its colours', re.sub('\033\\[[0-9;]*m', '', colours).splitlines(),
-                     state['map'])
+        expect_lines('text without its colours',
+                     re.sub('\033\\[[0-9;]*m', '', colours).splitlines(), state['map'])
         expect('colours', '\033[' in colours, True)
         both = '\n'.join(state['sections'] + state['blocks']) + '\n'
         expect_lines('from standard input', run('-', text=both).stdout.splitlines(), state['map'])

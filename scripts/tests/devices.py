@@ -5,73 +5,10 @@ import os
 import re
 import subprocess
 
-from lib import (BUILTIN_INDEX, GRANULE, INJECT, MEMORY, MIB, SECTION, TOP, World, builtin_index,
-                 case, expect, expect_between, expect_lines, fail, h, parse_zoneinfo)
-from sections import BLOCK, HIDDEN
-from virtio_mem import Device
-
-DAX_SIZE = 414 * MIB            # of 416 MiB; libnvdimm keeps 2 MiB
-
-
-def dax_guest(t, mem, start, cmdline='', debugfs=False, guest=None, tools=()):
-    """A guest, or what guest() makes, with a legacy pmem region of 416 MiB at start; tools:
-    folders with other programs than those that guests have."""
-    return (guest or t.guest)(mem='2G', cmdline=f'mem={mem} memmap=416M!{h(start)} {cmdline}',
-                              share=[builtin_index(t.base, t.flavour), *tools], debugfs=debugfs)
-
-
-def make_dax(g, start):
-    """Make the region a device-dax device, and return the range of the device."""
-    g.sh(BUILTIN_INDEX)
-    # Other versions than those that guests have, if given
-    g.sh('cd /mnt/share/daxctl 2>/dev/null || exit 0; for p in daxctl ndctl; do '
-         'echo "exec $PWD/run $p \\"\\$@\\"" >/usr/bin/$p; '
-         '[ "$($p --version)" = "$(./run $p --version)" ] || exit 1; done')
-    g.sh('ndctl create-namespace -f -e namespace0.0 -m devdax -M mem -a 2M', timeout=120)
-    size = int(g.read('/sys/bus/dax/devices/dax0.0/size'))
-    expect('size of the dax device', size, DAX_SIZE)
-    line = re.search(r'([0-9a-f]+)-[0-9a-f]+ : dax0\.0', g.read('/proc/iomem'))
-    expect('start of the dax device', int(line[1], 16), start + 2 * MIB)
-    return start + 2 * MIB
-
-
-def to_system_ram(g):
-    out = g.sh('daxctl reconfigure-device --mode=system-ram dax0.0', timeout=120)
-    if 'reconfigured 1 device' not in out:
-        fail('daxctl reconfigure-device', 'reconfigured 1 device', out)
-
-
-def to_devdax(g):
-    out = g.sh('daxctl reconfigure-device --mode=devdax -f dax0.0', timeout=120)
-    if 'reconfigured 1 device' not in out:
-        fail('daxctl reconfigure-device', 'reconfigured 1 device', out)
-
-
-def full_blocks(dax):
-    """The memory blocks that the device at that address fills"""
-    return range(-(-dax // SECTION), (dax + DAX_SIZE) // SECTION)
-
-
-def offline_full(g, dax):
-    """Take all the blocks offline that the device at that address fills."""
-    for block in full_blocks(dax):
-        expect(f'offline of memory{block}', g.state(block, 'offline'), None)
-
-
-def unbind(g, dax=None):
-    """Unbind kmem; with the address of the device, after its full blocks went offline."""
-    for block in full_blocks(dax) if dax else ():
-        if g.read(f'{MEMORY}/memory{block}/state') != 'offline\n':
-            expect(f'offline of memory{block}', g.state(block, 'offline'), None)
-    expect('unbind kmem', g.write('/sys/bus/dax/drivers/kmem/unbind', 'dax0.0', timeout=120), None)
-    if 'kmem' in g.sh('readlink /sys/bus/dax/devices/dax0.0/driver || true'):
-        fail('driver of dax0.0', 'none', 'kmem')
-
-
-def bind_kmem(g):
-    """Bind kmem without daxctl, which would put the memory online."""
-    expect('unbind', g.write('/sys/bus/dax/drivers/device_dax/unbind', 'dax0.0'), None)
-    expect('bind', g.write('/sys/bus/dax/drivers/kmem/new_id', 'dax0.0', timeout=120), None)
+from lib import (BLOCK, BUILTIN_INDEX, DAX_SIZE, GRANULE, INJECT, MEMORY, MIB, SECTION, SPARE, TOP,
+                 Device, World, bind_devdax, bind_kmem, builtin_index, case, dax_guest, expect,
+                 expect_between, expect_lines, fail, h, make_dax, parse_zoneinfo, to_devdax,
+                 to_system_ram, unbind)
 
 
 def add_neighbours(g, rams):
@@ -82,14 +19,10 @@ def add_neighbours(g, rams):
     g.auto_online('offline')
 
 
-def bind_devdax(g):
-    expect('bind device_dax', g.write('/sys/bus/dax/drivers/device_dax/bind', 'dax0.0'), None)
-
-
 @case(quick=True, needs='granules')
 def kmem_unaligned_by_daxctl(t, tools=()):
     """R5 R6: unmodified daxctl makes all of an unaligned device System RAM, and undoes it."""
-    start = HIDDEN + 32 * MIB
+    start = SPARE + 32 * MIB
     with dax_guest(t, '1G', start, tools=tools) as g:
         dax = make_dax(g, start)
         w = World(g)
@@ -107,7 +40,7 @@ def kmem_unaligned_by_daxctl(t, tools=()):
 def kmem_beside_boot_memory(t):
     """R5 R6: kmem memory that shares a block with boot memory goes online, and goes by unbind."""
     # Boot memory has the first half of the block, the device starts behind it.
-    start = HIDDEN + 64 * MIB
+    start = SPARE + 64 * MIB
     with dax_guest(t, '1088M', start) as g:
         dax = make_dax(g, start)
         w = World(g)
@@ -136,14 +69,14 @@ def kmem_beside_boot_memory(t):
 @case()
 def kmem_beside_hot_added(t):
     """I4: unbinding kmem leaves what others have added to the same blocks online."""
-    start = HIDDEN + 32 * MIB
+    start = SPARE + 32 * MIB
     with dax_guest(t, '1G', start) as g:
         dax = make_dax(g, start)
         w = World(g)
         # Before and behind the device, in the blocks of its ends, one offline.
-        others = [(HIDDEN, 16 * MIB, 0, 'Movable'), (start + 416 * MIB, 32 * MIB, 0, 'Movable')]
+        others = [(SPARE, 16 * MIB, 0, 'Movable'), (start + 416 * MIB, 32 * MIB, 0, 'Movable')]
         add_neighbours(g, others)
-        idle = (HIDDEN + 20 * MIB, GRANULE, 0, None)
+        idle = (SPARE + 20 * MIB, GRANULE, 0, None)
         g.mod_ok(f'add 0 {h(idle[0])} {h(idle[1])}')
         ram = (dax, DAX_SIZE, 0, 'Movable')
         for _ in range(2):
@@ -163,7 +96,7 @@ def kmem_beside_hot_added(t):
 @case()
 def kmem_gives_back_neighbours(t, tools=()):
     """R9: what went offline only because daxctl took a shared block offline comes back."""
-    start = HIDDEN + 32 * MIB
+    start = SPARE + 32 * MIB
     with dax_guest(t, '1G', start, tools=tools) as g:
         dax = make_dax(g, start)
         w = World(g)
@@ -221,13 +154,13 @@ STATE = '/sys/bus/dax/devices/dax0.0/state'
 @case(since='7.3')
 def kmem_state_by_granule(t):
     """R6: the state of a dax device that shares its first and last block, by sysfs alone."""
-    start = HIDDEN + 32 * MIB
+    start = SPARE + 32 * MIB
     with dax_guest(t, '1G', start) as g:
         dax = make_dax(g, start)
         w = World(g)
         end = dax + DAX_SIZE
         # One before the device, one behind it, in the blocks of its ends
-        others = [(HIDDEN, 16 * MIB, 0, 'Movable'), (end, 32 * MIB, 0, 'Movable')]
+        others = [(SPARE, 16 * MIB, 0, 'Movable'), (end, 32 * MIB, 0, 'Movable')]
         add_neighbours(g, others)
         g.auto_online('online_movable')
         bind_kmem(g)
@@ -263,9 +196,9 @@ def kmem_truncated_as_on_stock(t):
     """I7: turned off, kmem cuts a device to memory blocks, and tells of it, as on stock."""
     seen = {}
     for flavour, cmdline in (('stock', ''), (t.flavour, 'memory_hotplug.subsection=N')):
-        with dax_guest(t, '1G', HIDDEN + 32 * MIB, cmdline,
+        with dax_guest(t, '1G', SPARE + 32 * MIB, cmdline,
                        guest=lambda flavour=flavour, **more: t.guest(flavour=flavour, **more)) as g:
-            make_dax(g, HIDDEN + 32 * MIB)
+            make_dax(g, SPARE + 32 * MIB)
             g.auto_online('online_movable')
             before = g.memtotal()
             bind_kmem(g)
@@ -285,8 +218,8 @@ def kmem_truncated_as_on_stock(t):
            ['DAX region truncated by 158 MiB due to alignment'])
 
 
-PMEM = HIDDEN + 32 * MIB
-SIDES = [(HIDDEN, 32 * MIB, 0, 'Movable'), (HIDDEN + 64 * MIB, 34 * MIB, 0, 'Movable')]
+PMEM = SPARE + 32 * MIB
+SIDES = [(SPARE, 32 * MIB, 0, 'Movable'), (SPARE + 64 * MIB, 34 * MIB, 0, 'Movable')]
 
 
 @case(quick=True, needs='granules')

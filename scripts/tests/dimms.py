@@ -4,7 +4,6 @@
 from lib import FOUR_K, GIB, GRANULE, MEMORY, MIB, World, case, expect, expect_between
 
 
-
 def boot_dimms(*sizes):
     """QEMU arguments for DIMMs that are there at boot."""
     args = []

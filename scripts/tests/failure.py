@@ -4,41 +4,20 @@ changes, and the log says why."""
 
 import re
 
-from lib import (GIB, GRANULE, INJECT, MEMORY, MIB, MOD, PAGE, SECTION, World, case, expect,
-                 expect_between, expect_same, fail, h, helper, only_alloc_stacks, snapshot)
-from devices import (DAX_SIZE, bind_devdax, bind_kmem, dax_guest, make_dax, to_devdax,
-                     to_system_ram, unbind)
-from sections import BLOCK, HIDDEN
+from lib import (BLOCK, DAX_SIZE, GIB, GRANULE, HIGH, INJECT, MEMORY, MIB, MOD, PAGE, SECTION,
+                 SPARE, SPARE_HIGH, World, arm, bind_devdax, bind_kmem, case, dax_guest, expect,
+                 expect_between, expect_same, fail, fail_each, h, helper, log_of, make_dax,
+                 only_alloc_stacks, range_of, snapshot, still_usable, take, to_devdax,
+                 to_system_ram, unbind)
 
 HALF = GRANULE // 2
-# With mem=5G, so that zone Normal has other memory, which the kernel uses first
-HIGH = {'mem': '6G', 'maxmem': None, 'cmdline': 'mem=5G'}
-HIDDEN_HIGH = 0x140000000
 LIMIT = 1 << 46                 # what the kernel can address
 CPU_LIMIT = 1 << 40             # what QEMU's CPU can
-STAMP = re.compile(r'^(<\d+>)?\[ *\d+\.\d+\] ')
-
-
-def log_of(g, action):
-    """What an action returns, and the lines of the log meanwhile."""
-    g.sh('dmesg -c >/dev/null')
-    result = action()
-    lines = [STAMP.sub('', line) for line in g.sh('dmesg -c').splitlines()]
-    # The clock settles some seconds after boot, on its own.
-    return result, [line for line in lines if not line.startswith(('tsc: ', 'clocksource: '))]
 
 
 def logged(g, command):
     """Run a command for the module: (errno's name or None, lines of the log)."""
     return log_of(g, lambda: g.mod(command)[0])
-
-
-def range_of(start, size):
-    """How messages write a range, more or less: first and last byte, the byte
-    behind it, or its size; with or without leading zeros."""
-    end = (start + size) % (1 << 64)
-    last = (end - 1) % (1 << 64)
-    return f'0x0*{start:x}(-0x0*{end:x}|-0x0*{last:x}|, size {h(size)})\\b'
 
 
 def refused(g, command, errno, reason, before):
@@ -53,9 +32,9 @@ def refused(g, command, errno, reason, before):
     expect_same(f'after {command}', snapshot(g), before)
 
 
-MISALIGNED = [(HIDDEN + PAGE, GRANULE), (HIDDEN + HALF, GRANULE), (HIDDEN, PAGE),
-              (HIDDEN, GRANULE + PAGE), (HIDDEN, HALF), (HIDDEN, GRANULE + HALF),
-              (HIDDEN + HALF, HALF), (HIDDEN, 0), (HIDDEN + 1, GRANULE)]
+MISALIGNED = [(SPARE + PAGE, GRANULE), (SPARE + HALF, GRANULE), (SPARE, PAGE),
+              (SPARE, GRANULE + PAGE), (SPARE, HALF), (SPARE, GRANULE + HALF),
+              (SPARE + HALF, HALF), (SPARE, 0), (SPARE + 1, GRANULE)]
 BEYOND = [((1 << 64) - GRANULE, 2 * GRANULE), ((1 << 64) - SECTION, SECTION),
           ((1 << 64) - GRANULE, GRANULE), (LIMIT, SECTION), (LIMIT - GRANULE, 2 * GRANULE),
           (1 << 63, GRANULE)]
@@ -63,11 +42,11 @@ BEYOND = [((1 << 64) - GRANULE, 2 * GRANULE), ((1 << 64) - SECTION, SECTION),
 
 @case(quick=True)
 def bad_ranges(t):
-    """D: a range that cannot be added or removed is refused with its reason, and nothing changes."""
+    """D: a range that cannot be added or removed is refused with its reason; nothing changes."""
     with t.guest(mem='2G', cmdline='mem=1G') as g:
-        online = (HIDDEN + 16 * MIB, 8 * MIB)
-        offline = (HIDDEN + 32 * MIB, 8 * MIB)
-        device = (HIDDEN + 64 * MIB, 4 * MIB)
+        online = (SPARE + 16 * MIB, 8 * MIB)
+        offline = (SPARE + 32 * MIB, 8 * MIB)
+        device = (SPARE + 64 * MIB, 4 * MIB)
         g.auto_online('online_movable')
         g.mod_ok(f'add 0 {h(online[0])} {h(online[1])}')
         g.auto_online('offline')
@@ -90,31 +69,31 @@ def bad_ranges(t):
         for start, size in ((CPU_LIMIT, SECTION), (CPU_LIMIT - GRANULE, 2 * GRANULE)):
             bad('add 0', start, size, 'EEXIST', 'exceeds')
 
-        for start, size in (online, offline, device, (HIDDEN - GRANULE, 2 * GRANULE)):
+        for start, size in (online, offline, device, (SPARE - GRANULE, 2 * GRANULE)):
             ranges = [(start - GRANULE, 2 * GRANULE), (start - GRANULE, size + 2 * GRANULE)]
-            if start >= HIDDEN:
+            if start >= SPARE:
                 ranges.append((start + size - GRANULE, 2 * GRANULE))
-            for overlap in ranges if start >= HIDDEN else [(start, size)]:
+            for overlap in ranges if start >= SPARE else [(start, size)]:
                 bad('add 0', *overlap, 'EEXIST', 'overlap')
         bad('add 0', *device, 'EEXIST', 'overlap')
 
         for node in (1, 63, 64, 1 << 20, -1, -2):
-            bad(f'add {node}', HIDDEN, GRANULE, 'EINVAL', f'node {node} ')
+            bad(f'add {node}', SPARE, GRANULE, 'EINVAL', f'node {node} ')
 
         for verb in ('remove', 'offremove'):
-            for start, size in ((HIDDEN, GRANULE), (HIDDEN + SECTION, 2 * SECTION), device,
+            for start, size in ((SPARE, GRANULE), (SPARE + SECTION, 2 * SECTION), device,
                                 (offline[0] - GRANULE, offline[1] + GRANULE),
                                 (offline[0], offline[1] + GRANULE),
                                 (online[0], offline[0] + offline[1] - online[0])):
                 bad(verb, start, size, 'ENOENT', 'never added')
-            for start, size in (online, offline, (HIDDEN - SECTION, SECTION)):
+            for start, size in (online, offline, (SPARE - SECTION, SECTION)):
                 for cut in ((start, GRANULE), (start + GRANULE, GRANULE),
                             (start + size - GRANULE, GRANULE),
                             (start - GRANULE, size)):
                     bad(verb, *cut, 'EINVAL', 'cut')
         # What is online is named, which may be less than what is to be removed.
         bad('remove', *online, 'EBUSY', 'online')
-        bad('remove', HIDDEN - SECTION, SECTION, 'EBUSY', 'online')
+        bad('remove', SPARE - SECTION, SECTION, 'EBUSY', 'online')
 
         g.mod_ok(f'undevice {h(device[0])}')
         g.mod_ok(f'offremove {h(online[0])} {h(online[1])}')
@@ -125,22 +104,22 @@ def bad_ranges(t):
 def bad_overlap_inside(t):
     """D: adding what is there already is EEXIST without a change, as firmware does at boot."""
     with t.guest(mem='2G', cmdline='mem=1G') as g:
-        g.mod_ok(f'add 0 {h(HIDDEN)} {h(4 * GRANULE)}')
+        g.mod_ok(f'add 0 {h(SPARE)} {h(4 * GRANULE)}')
         before = snapshot(g)
-        for start, size in ((HIDDEN, 4 * GRANULE), (HIDDEN + GRANULE, GRANULE),
-                            (HIDDEN - SECTION, SECTION), (HIDDEN - GRANULE, GRANULE)):
+        for start, size in ((SPARE, 4 * GRANULE), (SPARE + GRANULE, GRANULE),
+                            (SPARE - SECTION, SECTION), (SPARE - GRANULE, GRANULE)):
             error, lines = logged(g, f'add 0 {h(start)} {h(size)}')
             expect('errno', error, 'EEXIST')
             expect_between(f'lines in the log: {lines}', len(lines), 0, 1)
             expect_same(f'after add of {start:#x}', snapshot(g), before)
-        g.mod_ok(f'remove {h(HIDDEN)} {h(4 * GRANULE)}')
+        g.mod_ok(f'remove {h(SPARE)} {h(4 * GRANULE)}')
 
 
 @case(quick=True)
 def bad_sysfs_input(t):
     """D: the probe and state files refuse what makes no sense, and nothing changes."""
     with t.guest(mem='2G', cmdline='mem=1G') as g:
-        g.mod_ok(f'add 0 {h(HIDDEN)} {h(GRANULE)}')
+        g.mod_ok(f'add 0 {h(SPARE)} {h(GRANULE)}')
         before = snapshot(g)
         for text in ('', ' ', 'x', '0x', '0x40200000x', '0x40200000 x', '0x40200000 0x200000 0',
                      '0x40200000 0x200000x', '0x40200000 ', ' 0x40200000', '-0x40200000',
@@ -152,38 +131,17 @@ def bad_sysfs_input(t):
             if text and error not in ('EINVAL', 'ERANGE' if '0000000000000000' in text else ''):
                 fail(f'probe of "{text}"', 'EINVAL', error)
             expect_same(f'after probe of "{text}"', snapshot(g), before)
-        expect('probe of what is there', g.probe(HIDDEN, GRANULE), 'EEXIST')
+        expect('probe of what is there', g.probe(SPARE, GRANULE), 'EEXIST')
         for text in ('', 'on', 'online_all', 'offlin', '1', 'online offline'):
             if text:
                 expect(f'state "{text}"', g.state(BLOCK, text), 'EINVAL')
         expect('boot memory that holds the kernel', g.state(0, 'offline') in ('EBUSY', 'EINVAL'),
                True)
         expect_same('after all', snapshot(g), before)
-        g.mod_ok(f'remove {h(HIDDEN)} {h(GRANULE)}')
+        g.mod_ok(f'remove {h(SPARE)} {h(GRANULE)}')
 
 
 # --- memory that cannot go offline ---------------------------------------------
-
-def still_usable(g, start, size, all_of=0):
-    """Pages of every order come from the range, and hold what is written; all_of:
-    how much there is of memory that the allocator may look at first."""
-    for order in (0, 3, 9):
-        total = 2 * size + SECTION + all_of
-        got = g.mod_values(f'churn 0 {h(total)} {order} {h(start)} {h(size)}', timeout=300)
-        expect('bad pages', int(got['bad']), 0)
-        expect_between(f'order-{order} pages inside', int(got['inside']), 1, size // PAGE)
-
-
-def take(g, at):
-    """Have the kernel take a page of a kernel zone, which it may use at the moment."""
-    def taken():
-        error, _ = g.mod(f'take {h(at)} {h(PAGE)}')
-        if error != 'EBUSY':
-            expect(f'take {at:#x}', error, None)
-        return not error
-
-    g.wait_for(f'the page at {at:#x}', taken)
-
 
 @case(quick=True)
 def pinned_page_is_busy(t):
@@ -191,8 +149,8 @@ def pinned_page_is_busy(t):
     with t.guest(**HIGH) as g:
         w = World(g)
         g.auto_online('online_kernel')
-        one = (HIDDEN_HIGH + 8 * MIB, 16 * MIB)
-        two = (HIDDEN_HIGH + 32 * MIB, 112 * MIB)       # ends in the next block
+        one = (SPARE_HIGH + 8 * MIB, 16 * MIB)
+        two = (SPARE_HIGH + 32 * MIB, 112 * MIB)       # ends in the next block
         rams = [(*r, 0, 'Normal') for r in (one, two)]
         for start, size in (one, two):
             g.mod_ok(f'add 0 {h(start)} {h(size)}')
@@ -252,7 +210,7 @@ def block_is_all_or_nothing(t):
         w = World(g)
         # Different sizes, a neighbour without a gap, and the end of the block
         places = [(0, 2), (2, 4), (10, 32), (64, 6), (120, 8)]
-        ranges = [(HIDDEN + at * MIB, size * MIB) for at, size in places]
+        ranges = [(SPARE + at * MIB, size * MIB) for at, size in places]
         for start, size in ranges:
             g.mod_ok(f'add 0 {h(start)} {h(size)}')
 
@@ -276,7 +234,7 @@ def block_is_all_or_nothing(t):
             expect(f'offline with a veto of {start:#x}', g.state(BLOCK, 'offline'), 'EBUSY')
             expect('the same by range', g.mod(f'offremove {h(start)} {h(size)}')[0], 'EBUSY')
             expect_same('after the veto', snapshot(g), before)
-            still_usable(g, HIDDEN, SECTION)
+            still_usable(g, SPARE, SECTION)
         w.check(rams('Movable'), 'still online')
         g.mod_ok('veto 0 0')
 
@@ -302,13 +260,13 @@ def range_is_all_or_nothing(t):
     with t.guest(**HIGH) as g:
         w = World(g)
         # The end of a block, two blocks, and the beginning of one
-        start, size = HIDDEN_HIGH + 120 * MIB, 272 * MIB
-        last = HIDDEN_HIGH + 3 * SECTION
+        start, size = SPARE_HIGH + 120 * MIB, 272 * MIB
+        last = SPARE_HIGH + 3 * SECTION
         for policy, zone in (('online_kernel', 'Normal'), ('online_movable', 'Movable')):
             g.auto_online(policy)
             g.mod_ok(f'add 0 {h(start)} {h(size)}')
             w.check([(start, size, 0, zone)], policy)
-            for at in (start, HIDDEN_HIGH + SECTION, last - PAGE, start + size - PAGE):
+            for at in (start, SPARE_HIGH + SECTION, last - PAGE, start + size - PAGE):
                 g.mod_ok(f'veto {h(at)} 16')
                 expect(f'offline and remove with a veto at {at:#x}',
                        g.mod(f'offremove {h(start)} {h(size)}')[0], 'EBUSY')
@@ -365,14 +323,14 @@ def vetoed_dimm(t):
 @case()
 def kmem_failures(t):
     """R6: kmem leaves what it cannot take back online and usable, and takes back what it can."""
-    start = HIDDEN + 32 * MIB
+    start = SPARE + 32 * MIB
     with dax_guest(t, '1G', start) as g:
         dax = make_dax(g, start)
         w = World(g)
 
         # Some of the device cannot go online: it goes away with the rest.
         g.auto_online('online_movable')
-        vetoed = HIDDEN + 2 * SECTION
+        vetoed = SPARE + 2 * SECTION
         g.mod_ok(f'veto {h(vetoed)} 12')
         bind_kmem(g)
         w.check([(dax, vetoed - dax, 0, 'Movable'),
@@ -418,9 +376,9 @@ def injected_notifier_errors(t):
 
         for size in (GRANULE, 130 * MIB, SECTION):
             nothing = snapshot(g)
-            g.mod_ok(f'add 0 {h(HIDDEN)} {h(size)}')
+            g.mod_ok(f'add 0 {h(SPARE)} {h(size)}')
             before = snapshot(g)
-            blocks = range(BLOCK, (HIDDEN + size - 1) // SECTION + 1)
+            blocks = range(BLOCK, (SPARE + size - 1) // SECTION + 1)
             inject('MEM_GOING_ONLINE', -12)
             for block in blocks:
                 expect('online', g.state(block, 'online_movable'), 'ENOMEM')
@@ -432,39 +390,14 @@ def injected_notifier_errors(t):
             inject('MEM_GOING_OFFLINE', -16)
             for block in blocks:
                 expect('offline', g.state(block, 'offline'), 'EBUSY')
-            expect('offline and remove', g.mod(f'offremove {h(HIDDEN)} {h(size)}')[0], 'EBUSY')
+            expect('offline and remove', g.mod(f'offremove {h(SPARE)} {h(size)}')[0], 'EBUSY')
             inject('MEM_GOING_OFFLINE', 0)
             expect_same('not offline', snapshot(g), before)
-            g.mod_ok(f'offremove {h(HIDDEN)} {h(size)}')
+            g.mod_ok(f'offremove {h(SPARE)} {h(size)}')
             expect_same('removed', snapshot(g), nothing)
 
 
 # --- every allocation fails once ------------------------------------------------------
-
-def arm(g):
-    """Let all kinds of allocations fail, and say nothing about it."""
-    for what, settings in (('failslab', {'ignore-gfp-wait': 'N', 'cache-filter': 'N'}),
-                           ('fail_page_alloc', {'ignore-gfp-wait': 'N', 'min-order': 0,
-                                                'ignore-gfp-highmem': 'N'})):
-        for name, value in {**settings, 'verbose': 0}.items():
-            g.sh(f'echo {value} >/sys/kernel/debug/{what}/{name}')
-
-
-def fail_each(t, g, what, write, *undo, ignore=()):
-    """One write, (file, text), with each of its allocations failing in turn; after
-    a success, the others take it back."""
-    before = snapshot(g)
-    args = ' '.join(f"'{word}'" for pair in (write, *undo) for word in pair)
-    status, out = g.run(f'/mnt/share/failnth {args}', timeout=900)
-    codes = [int(c) for c in re.findall(r'^\d+ (\d+) 1$', out, re.M)]
-    end = out[-300:]
-    expect_same(f'{what}, its allocations failing: {end}', snapshot(g), before, ignore)
-    expect(f'{what}: {end}', status, 0)
-    # Some notifiers know only "no", and that means EPERM.
-    expect(f'{what}: errnos', sorted(set(codes) - {0, 1, 12}), [])
-    expect_between(f'{what}: allocations that matter', len(codes) - codes.count(0), 1, len(codes))
-    t.note(f'{what}: {len(codes)} allocations, {codes.count(0)} of them not needed')
-
 
 @case(flavours=('debug',))
 def every_allocation_fails(t):
@@ -472,8 +405,8 @@ def every_allocation_fails(t):
     with t.guest(mem='2G', cmdline='mem=1G', share=[helper('failnth')]) as g:
         arm(g)
         state, probe, cmd = f'{MEMORY}/memory{BLOCK}/state', f'{MEMORY}/probe', f'{MOD}/cmd'
-        small, beside = (HIDDEN, GRANULE), (HIDDEN + 2 * GRANULE, GRANULE)
-        across, block = (HIDDEN + 126 * MIB, 4 * MIB), (HIDDEN, SECTION)
+        small, beside = (SPARE, GRANULE), (SPARE + 2 * GRANULE, GRANULE)
+        across, block = (SPARE + 126 * MIB, 4 * MIB), (SPARE, SECTION)
 
         def words(extent):
             return f'{h(extent[0])} {h(extent[1])}'

@@ -10,11 +10,9 @@ import itertools
 import re
 import time
 
-from lib import (GIB, GRANULE, HUGE, MEMORY, MIB, PAGE, SECTION, GuestError, case, expect,
-                 expect_between, expect_same, fail, h, module, snapshot, version)
+from lib import (BLOCK, GIB, GRANULE, HUGE, MEMORY, MIB, PAGE, SECTION, SPARE, Device, GuestError,
+                 case, expect, expect_between, expect_same, fail, h, module, snapshot, version)
 from acpi import Firmware, memory, system_bus
-from sections import BLOCK, HIDDEN
-from virtio_mem import Device
 
 PARAMETERS = '/sys/module/mhp_trap/parameters'
 ENOMEM = -12
@@ -94,19 +92,19 @@ def fixed_firmware_memmap(t):
             before, old = snapshot(g), entries()
             # It is the last object that an add gives to sysfs.
             trap.do('fail kobject_add 0 0')
-            expect('add', trap.add(HIDDEN), None)
+            expect('add', trap.add(SPARE), None)
             last = trap.counts()[0]
-            trap.remove(HIDDEN)
+            trap.remove(SPARE)
             trap.do(f'fail kobject_add {last} {ENOMEM}')
-            expect('add without an entry', trap.add(HIDDEN), None)
+            expect('add without an entry', trap.add(SPARE), None)
             # At once, before anybody else gets what was freed
             if buggy:
-                dies(g, 'the next add', lambda: trap.add(HIDDEN + SECTION),
+                dies(g, 'the next add', lambda: trap.add(SPARE + SECTION),
                      'general protection fault.*RIP: 0010:firmware_map')
                 continue
             expect('entries', entries(), old)
-            expect('the next add', trap.add(HIDDEN + SECTION), None)
-            for start in (HIDDEN, HIDDEN + SECTION):
+            expect('the next add', trap.add(SPARE + SECTION), None)
+            for start in (SPARE, SPARE + SECTION):
                 trap.remove(start)
             expect_same(f'{flavour}: removed', snapshot(g), before)
 
@@ -198,7 +196,7 @@ def fixed_torn_zone_span(t):
     for flavour, buggy in kernels(t):
         with trapped(t, flavour, smp=2) as (g, trap):
             for n in range(2):
-                expect('add', trap.add(HIDDEN + n * SECTION), None)
+                expect('add', trap.add(SPARE + n * SECTION), None)
             expect('online', g.state(BLOCK + 1, 'online_movable'), None)
             g.sh("taskset 2 sh -c 'while [ ! -e /tmp/stop ]; do "
                  "head -c 48M /dev/zero >/tmp/pages; rm /tmp/pages; done' >/dev/null 2>&1 &")
@@ -218,7 +216,7 @@ def fixed_compaction_of_emptied_zone(t):
     """Compaction ends, if all memory of a zone goes offline just before it looks there."""
     for flavour, buggy in kernels(t):
         with trapped(t, flavour, smp=2) as (g, trap):
-            expect('add', trap.add(HIDDEN), None)
+            expect('add', trap.add(SPARE), None)
             expect('online', g.state(BLOCK, 'online_movable'), None)
             zones = len(re.findall(r'^        present +[1-9]', g.read('/proc/zoneinfo'), re.M))
             trap.do('sleep compact_zone 3000')
@@ -242,7 +240,7 @@ def online_meanwhile(t, trap_name):
     that takes a page of another zone, as on stock, or not."""
     for flavour, buggy in kernels(t):
         with trapped(t, flavour, smp=2) as (g, trap):
-            expect('add', trap.add(HIDDEN), None)
+            expect('add', trap.add(SPARE), None)
             trap.do(trap_name)
             g.wait_for('the allocation', lambda: trap.counts()[0])
             # All entries of zonelists move by one.
@@ -290,7 +288,7 @@ def fixed_valid_zones(t):
                  f"[ -e {block}/node0 ] || echo $zones >/tmp/zones' >/dev/null 2>&1 &")
             # The block is in sysfs then.
             trap.do(f"slow {links if old else links + '_hotplug'} 3000")
-            add = f"taskset 1 sh -c 'echo add 0 {h(HIDDEN)} {h(SECTION)} >{PARAMETERS}/cmd'"
+            add = f"taskset 1 sh -c 'echo add 0 {h(SPARE)} {h(SECTION)} >{PARAMETERS}/cmd'"
             if buggy and old:
                 dies(g, 'add', lambda: g.sh(add),
                      'BUG: .*RIP: 0010:zone_for_pfn_range.*valid_zones_show')
@@ -310,7 +308,7 @@ def fixed_table_without_lock(t):
         with trapped(t, flavour, guest=lambda **kwargs: fw.guest(t, **kwargs),
                      maxmem=None) as (g, trap):
             trap.do(f'owned {add} device_hotplug_lock')
-            fw.load('mem', system_bus(memory('MHP0', 7, (HIDDEN, SECTION))))
+            fw.load('mem', system_bus(memory('MHP0', 7, (SPARE, SECTION))))
             g.wait_for('the add', lambda: trap.counts()[0])
             expect(f'{flavour}: adds, and those with the lock', trap.counts(),
                    (1, 0 if buggy else 1))
@@ -335,14 +333,14 @@ def fixed_valid_zones_of_group(t):
     for flavour, buggy in kernels(t):
         with trapped(t, flavour, 'memory_hotplug.online_policy=auto-movable', smp=2) as (g, trap):
             trap.do(f'group 0 {h(2 * SECTION)}')
-            expect('add', trap.add(HIDDEN, 2 * SECTION), None)
+            expect('add', trap.add(SPARE, 2 * SECTION), None)
             expect('online', g.state(BLOCK, 'online_movable'), None)
             wanted = g.read(zones)
             trap.do('late pfn_to_online_page cat')
             g.sh(f'cat {zones} >/tmp/zones & echo $! >/tmp/reader')
             g.wait_for('the reader', lambda: trap.counts()[0] or ended(g, 'reader'))
             expect('offline', g.state(BLOCK, 'offline'), None)
-            trap.remove(HIDDEN)
+            trap.remove(SPARE)
             if buggy:
                 dies(g, 'valid_zones', lambda: (trap.do('go'), g.sh('sleep 20')),
                      'BUG: unable to handle page fault.*RIP: 0010:zone_for_pfn_range')
@@ -358,11 +356,11 @@ def fixed_page_of_slab(t):
     state = f'{MEMORY}/memory{BLOCK + 1}/state'
     for flavour, buggy in kernels(t):
         with trapped(t, flavour) as (g, trap):
-            expect('add', trap.add(HIDDEN, 2 * SECTION), None)
+            expect('add', trap.add(SPARE, 2 * SECTION), None)
             # What the kernel needs meanwhile comes from the first one.
             for block in (BLOCK, BLOCK + 1):
                 expect('online', g.state(block, 'online_kernel'), None)
-            trap.do(f'slab {h(HIDDEN + SECTION + SECTION // 2)}')
+            trap.do(f'slab {h(SPARE + SECTION + SECTION // 2)}')
             # 143: of who was stopped by a signal
             expect(f'{flavour}: status of who takes it offline',
                    g.run(f"timeout 5 sh -c 'echo offline >{state}'")[0], 143 if buggy else 1)
@@ -379,17 +377,17 @@ def gone_head(t, command, looks, where):
         with trapped(t, flavour, mem='2560M', smp=2) as (g, trap):
             g.auto_online('online_movable')
             # Each by itself: stock cannot remove a part of what is mapped by one leaf.
-            for start in range(HIDDEN, HIDDEN + GIB, SECTION):
+            for start in range(SPARE, SPARE + GIB, SECTION):
                 expect('add', trap.add(start), None)
             g.sh('echo 1 >/proc/sys/vm/movable_gigantic_pages')
             expect('huge pages', g.sh(f'for f in {gigantic} {huge}; do echo 1 >$f; cat $f; done'),
                    '1\n1\n')
             # A tail in the second block, of a page whose head is in the first one.
-            trap.do(f'{command} {h(HIDDEN + SECTION)} {nth}')
+            trap.do(f'{command} {h(SPARE + SECTION)} {nth}')
             g.wait_for(f'look {nth} at the tail', lambda: trap.counts()[0] >= nth)
             g.sh(f'echo 0 >{gigantic}')
             expect('offline', g.state(BLOCK, 'offline'), None)
-            trap.remove(HIDDEN)
+            trap.remove(SPARE)
             if buggy:
                 dies(g, 'the head', lambda: (trap.do('go'), g.sh('sleep 20')),
                      f'BUG: unable to handle page fault.*RIP: 0010:{where}')
@@ -455,10 +453,10 @@ def poison_between(t, flavour, dies_first, dies_second):
     who takes it offline is begun second, or first: what it must die of in each case."""
     for first, pattern in (('poison', dies_first), ('offline', dies_second)):
         with trapped(t, flavour, smp=2) as (g, trap):
-            expect('add', trap.add(HIDDEN), None)
+            expect('add', trap.add(SPARE), None)
             expect('online', g.state(BLOCK, 'online_movable'), None)
             trap.do('between take_page_off_buddy __offline_isolated_pages')
-            page = HIDDEN + SECTION - PAGE
+            page = SPARE + SECTION - PAGE
             poison = Writer(g, 'poison', f'{MEMORY}/soft_offline_page', h(page))
             offline = Writer(g, 'offline', f'{MEMORY}/memory{BLOCK}/state', 'offline')
             one, two = (poison, offline) if first == 'poison' else (offline, poison)

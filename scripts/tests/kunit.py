@@ -8,7 +8,7 @@ import subprocess
 
 from lib import (BUILD, MEMORY, MIB, TOP, World, case, expect, fail, module, only_alloc_stacks,
                  version)
-from sections import HIDDEN
+from lib import SPARE as HIDDEN
 
 SUITES = ('mhp_subsection', 'mhp_edge', 'mhp_range', 'mhp_extent', 'mhp_online', 'mhp_memmap',
           'mhp_zone_device', 'mhp_virtio_mem', 'mhp_unwind', 'mhp_race', 'mhp_stock')

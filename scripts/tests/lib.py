@@ -27,6 +27,15 @@ GIB = 1 << 30
 PAGE = 4096
 SECTION = 128 * MIB
 GRANULE = 2 * MIB
+SPARE = 0x40000000              # RAM above mem=1G, free for adding
+BLOCK = SPARE // SECTION
+# With mem=5G, so that zone Normal has other memory, which the kernel uses first
+HIGH = {'mem': '6G', 'maxmem': None, 'cmdline': 'mem=5G'}
+SPARE_HIGH = 0x140000000
+FIRST = 0x100000000             # where DIMMs can be, above 4 GiB
+TWO_NODES = ['-object', 'memory-backend-ram,id=m0,size=1G,reserve=off',
+             '-object', 'memory-backend-ram,id=m1,size=1G,reserve=off',
+             '-numa', 'node,nodeid=0,memdev=m0,cpus=0', '-numa', 'node,nodeid=1,memdev=m1']
 MEMORY = '/sys/devices/system/memory'
 EXTENTS = '/sys/kernel/debug/memory_extents'
 INJECT = '/sys/kernel/debug/notifier-error-inject/memory/actions'
@@ -810,3 +819,355 @@ def used_kib(machine):
         if len(looks) > 1 and looks[-1] >= looks[-2]:
             break
     return min(looks)
+
+
+# --- extents, and the pages in them --------------------------------------------
+
+def section_is_gone(g, start):
+    values = g.mod_values(f'section {h(start)}')
+    expect(f'section of {start:#x}', {k: values[k] for k in ('present', 'usage', 'memmap')},
+           {'present': '0', 'usage': '0', 'memmap': '0'})
+
+
+def expect_both(g, *commands):
+    for command, (error, _) in zip(commands, g.mods(commands)):
+        expect(command, error, None)
+
+
+def poison_is(g, kib):
+    expect('HardwareCorrupted', g.meminfo()['HardwareCorrupted'], kib)
+
+
+def take(g, at):
+    """Have the kernel take a page of a kernel zone, which it may use at the moment."""
+    def taken():
+        error, _ = g.mod(f'take {h(at)} {h(PAGE)}')
+        if error != 'EBUSY':
+            expect(f'take {at:#x}', error, None)
+        return not error
+
+    g.wait_for(f'the page at {at:#x}', taken)
+
+
+def pin(g, start, size):
+    """Hold a page of the range that somebody uses."""
+    page = g.mod_values(f'pin {h(start)} {h(size)}')['page']
+    expect_between('page that is held', int(page, 0), start, start + size - 1)
+
+
+def still_usable(g, start, size, all_of=0):
+    """Pages of every order come from the range, and hold what is written; all_of:
+    how much there is of memory that the allocator may look at first."""
+    for order in (0, 3, 9):
+        total = 2 * size + SECTION + all_of
+        got = g.mod_values(f'churn 0 {h(total)} {order} {h(start)} {h(size)}', timeout=300)
+        expect('bad pages', int(got['bad']), 0)
+        expect_between(f'order-{order} pages inside', int(got['inside']), 1, size // PAGE)
+
+
+def free_bytes(g):
+    return g.meminfo()['MemFree'] * 1024
+
+
+def huge_pages(g, kib, count):
+    """Set the number of huge pages of a size: what the kernel got."""
+    path = f'{HUGE}/hugepages-{kib}kB/nr_hugepages'
+    expect(f'write {path}', g.write(path, count, timeout=120), None)
+    return int(g.read(path))
+
+
+# --- operations that take time, fail, or say why -------------------------------
+
+PATIENCE = 10                   # of an operation that nobody can stop, in seconds
+HWPOISON = '/sys/kernel/debug/hwpoison'
+
+
+@contextlib.contextmanager
+def seconds(g, what, low, high):
+    """What is done here takes a time between these; longer on a slow kernel."""
+    start = time.monotonic()
+    yield
+    expect_between(f'{g.name}: seconds for {what}', round(time.monotonic() - start, 1),
+                   low, high * g.slow)
+
+
+def others_go_on(g, spare=None):
+    """Nobody has kept a lock: other memory comes and goes at once, and states are told."""
+    with seconds(g, 'another operation', 0, 5):
+        if spare:
+            g.mod_ok(f'add 0 {h(spare)} {h(GRANULE)}')
+            g.mod_ok(f'offremove {h(spare)} {h(GRANULE)}')
+        else:
+            g.plug('other', GRANULE)
+            g.eject('other')
+        # The second takes the lock of hotplug.
+        states = set(g.sh(f'cat {MEMORY}/memory*/state').split())
+        expect('states', states - {'online', 'offline'}, set())
+        expect('blocks', g.read('/sys/kernel/debug/mhp/blocks').startswith('block=0 '), True)
+
+
+@contextlib.contextmanager
+def going_offline(g, block, page):
+    """A block is going offline, kept by a page that is held, until this is left."""
+    state = f'{MEMORY}/memory{block[0] // SECTION}/state'
+    expect_between('a page of the block', page, block[0], sum(block) - 1)
+    pin(g, page, 4096)
+    g.sh(f"bash -c 'printf offline >{state}' >/tmp/offline 2>&1 & echo $! >/tmp/writer; "
+         f'until grep -q going {state}; do usleep 50000; done')
+    yield
+    g.mod_ok('unpin')
+    with seconds(g, 'going offline', 0, 20):
+        g.sh('while [ -d /proc/$(cat /tmp/writer) ]; do usleep 50000; done', timeout=60)
+    expect('said by offline', g.read('/tmp/offline'), '')
+    expect('state', g.read(state).strip(), 'offline')
+
+
+STAMP = re.compile(r'^(<\d+>)?\[ *\d+\.\d+\] ')
+
+
+def log_of(g, action):
+    """What an action returns, and the lines of the log meanwhile."""
+    g.sh('dmesg -c >/dev/null')
+    result = action()
+    lines = [STAMP.sub('', line) for line in g.sh('dmesg -c').splitlines()]
+    # The clock settles some seconds after boot, on its own.
+    return result, [line for line in lines if not line.startswith(('tsc: ', 'clocksource: '))]
+
+
+def range_of(start, size):
+    """How messages write a range, more or less: first and last byte, the byte
+    behind it, or its size; with or without leading zeros."""
+    end = (start + size) % (1 << 64)
+    last = (end - 1) % (1 << 64)
+    return f'0x0*{start:x}(-0x0*{end:x}|-0x0*{last:x}|, size {h(size)})\\b'
+
+
+def arm(g):
+    """Let all kinds of allocations fail, and say nothing about it."""
+    for what, settings in (('failslab', {'ignore-gfp-wait': 'N', 'cache-filter': 'N'}),
+                           ('fail_page_alloc', {'ignore-gfp-wait': 'N', 'min-order': 0,
+                                                'ignore-gfp-highmem': 'N'})):
+        for name, value in {**settings, 'verbose': 0}.items():
+            g.sh(f'echo {value} >/sys/kernel/debug/{what}/{name}')
+
+
+def fail_each(t, g, what, write, *undo, ignore=()):
+    """One write, (file, text), with each of its allocations failing in turn; after
+    a success, the others take it back."""
+    before = snapshot(g)
+    args = ' '.join(f"'{word}'" for pair in (write, *undo) for word in pair)
+    status, out = g.run(f'/mnt/share/failnth {args}', timeout=900)
+    codes = [int(c) for c in re.findall(r'^\d+ (\d+) 1$', out, re.M)]
+    end = out[-300:]
+    expect_same(f'{what}, its allocations failing: {end}', snapshot(g), before, ignore)
+    expect(f'{what}: {end}', status, 0)
+    # Some notifiers know only "no", and that means EPERM.
+    expect(f'{what}: errnos', sorted(set(codes) - {0, 1, 12}), [])
+    expect_between(f'{what}: allocations that matter', len(codes) - codes.count(0), 1, len(codes))
+    t.note(f'{what}: {len(codes)} allocations, {codes.count(0)} of them not needed')
+
+
+# --- kmem ----------------------------------------------------------------------
+
+DAX_SIZE = 414 * MIB            # of 416 MiB; libnvdimm keeps 2 MiB
+
+
+def dax_guest(t, mem, start, cmdline='', debugfs=False, guest=None, tools=()):
+    """A guest, or what guest() makes, with a legacy pmem region of 416 MiB at start; tools:
+    folders with other programs than those that guests have."""
+    return (guest or t.guest)(mem='2G', cmdline=f'mem={mem} memmap=416M!{h(start)} {cmdline}',
+                              share=[builtin_index(t.base, t.flavour), *tools], debugfs=debugfs)
+
+
+def make_dax(g, start):
+    """Make the region a device-dax device, and return the range of the device."""
+    g.sh(BUILTIN_INDEX)
+    # Other versions than those that guests have, if given
+    g.sh('cd /mnt/share/daxctl 2>/dev/null || exit 0; for p in daxctl ndctl; do '
+         'echo "exec $PWD/run $p \\"\\$@\\"" >/usr/bin/$p; '
+         '[ "$($p --version)" = "$(./run $p --version)" ] || exit 1; done')
+    g.sh('ndctl create-namespace -f -e namespace0.0 -m devdax -M mem -a 2M', timeout=120)
+    size = int(g.read('/sys/bus/dax/devices/dax0.0/size'))
+    expect('size of the dax device', size, DAX_SIZE)
+    line = re.search(r'([0-9a-f]+)-[0-9a-f]+ : dax0\.0', g.read('/proc/iomem'))
+    expect('start of the dax device', int(line[1], 16), start + 2 * MIB)
+    return start + 2 * MIB
+
+
+def to_system_ram(g):
+    out = g.sh('daxctl reconfigure-device --mode=system-ram dax0.0', timeout=120)
+    if 'reconfigured 1 device' not in out:
+        fail('daxctl reconfigure-device', 'reconfigured 1 device', out)
+
+
+def to_devdax(g):
+    out = g.sh('daxctl reconfigure-device --mode=devdax -f dax0.0', timeout=120)
+    if 'reconfigured 1 device' not in out:
+        fail('daxctl reconfigure-device', 'reconfigured 1 device', out)
+
+
+def full_blocks(dax):
+    """The memory blocks that the device at that address fills"""
+    return range(-(-dax // SECTION), (dax + DAX_SIZE) // SECTION)
+
+
+def offline_full(g, dax):
+    """Take all the blocks offline that the device at that address fills."""
+    for block in full_blocks(dax):
+        expect(f'offline of memory{block}', g.state(block, 'offline'), None)
+
+
+def unbind(g, dax=None):
+    """Unbind kmem; with the address of the device, after its full blocks went offline."""
+    for block in full_blocks(dax) if dax else ():
+        if g.read(f'{MEMORY}/memory{block}/state') != 'offline\n':
+            expect(f'offline of memory{block}', g.state(block, 'offline'), None)
+    expect('unbind kmem', g.write('/sys/bus/dax/drivers/kmem/unbind', 'dax0.0', timeout=120), None)
+    if 'kmem' in g.sh('readlink /sys/bus/dax/devices/dax0.0/driver || true'):
+        fail('driver of dax0.0', 'none', 'kmem')
+
+
+def bind_kmem(g):
+    """Bind kmem without daxctl, which would put the memory online."""
+    expect('unbind', g.write('/sys/bus/dax/drivers/device_dax/unbind', 'dax0.0'), None)
+    expect('bind', g.write('/sys/bus/dax/drivers/kmem/new_id', 'dax0.0', timeout=120), None)
+
+
+def bind_devdax(g):
+    expect('bind device_dax', g.write('/sys/bus/dax/drivers/device_dax/bind', 'dax0.0'), None)
+
+
+# --- virtio-mem ----------------------------------------------------------------
+
+FORCE = 'memory_hotplug.memmap_on_memory=force'
+STRUCT_PAGE = 64
+MEMMAP_PAGES = GRANULE // PAGE * STRUCT_PAGE // PAGE    # for a granule: 8
+
+
+class Device:
+    """A virtio-mem device of a guest."""
+
+    def __init__(self, g, number=0):
+        self.g, self.path = g, f'/machine/peripheral/vm{number}'
+
+    @staticmethod
+    def args(size, number=0, addr=None, node=None, block=GRANULE, backend='ram'):
+        """What QEMU needs for one; block: the size of its blocks."""
+        device = (f'virtio-mem-pci,id=vm{number},memdev=vm-m{number},requested-size=0,'
+                  f'block-size={block // MIB}M')
+        if addr is not None:
+            device += f',memaddr={h(addr)}'
+        if node is not None:
+            device += f',node={node}'
+        return ['-object', f'memory-backend-{backend},id=vm-m{number},size={size // MIB}M,'
+                           'reserve=off', '-device', device]
+
+    def ask(self, size):
+        self.g.qmp('qom-set', path=self.path, property='requested-size', value=size)
+
+    def size(self):
+        return self.g.qmp('qom-get', path=self.path, property='size')
+
+    def start(self):
+        devices = {d['data']['id']: d['data'] for d in self.g.qmp('query-memory-devices')}
+        return devices[self.path.rsplit('/', 1)[1]]['memaddr']
+
+    def resize(self, size, timeout=60):
+        """Until the guest has done so."""
+        self.ask(size)
+        self.g.wait_for(f'{size // MIB} MiB plugged, of {self.path}',
+                        lambda: self.size() == size, timeout)
+        # The guest may still be at it.
+        self.settle()
+
+    def try_resize(self, size, timeout=60):
+        """Bytes plugged once it has that size, the time is over, or the guest has died."""
+        end = time.monotonic() + timeout * self.g.slow
+        plugged = 0
+        with contextlib.suppress(GuestError):
+            self.ask(size)
+            while (plugged := self.size()) != size and time.monotonic() < end:
+                time.sleep(0.02)
+        return plugged
+
+    def settle(self):
+        """Until the worker of the driver sleeps."""
+        self.g.sh('for i in $(seq 400); do '
+                  'grep -qs +events_freezable /proc/[0-9]*/comm || break; usleep 50000; done',
+                  timeout=120)
+
+
+def ours(g):
+    """(start, size, online, bytes of memmap on itself) of what virtio-mem added."""
+    ranges = [(int(a, 16), int(b, 16) + 1) for a, b in re.findall(
+        r'^ *(\w+)-(\w+) : System RAM \(virtio_mem\)', g.read('/proc/iomem'), re.M)]
+    return [(e.start, e.end - e.start, e.online, e.hosted_bytes) for e in g.extents()
+            if any(start <= e.start < end for start, end in ranges)]
+
+
+# --- what a guest shows --------------------------------------------------------
+
+class Watch:
+    """What a guest shows of memory hotplug, relative to how it booted."""
+
+    def __init__(self, g):
+        self.g = g
+        self.log = []
+        g.auto_online('offline')
+        g.sh('setsid uevent env >/tmp/uevents 2>&1 &')
+        # It is listening once it has told of something.
+        g.sh('while [ ! -s /tmp/uevents ]; do '
+             'echo change >/sys/devices/virtual/mem/null/uevent; usleep 50000; done')
+        self.seen_events = 0
+        self.zones, self.maps = self._zones(), self._maps()
+
+    def _zones(self):
+        return parse_zoneinfo(self.g.read('/proc/zoneinfo'))
+
+    def _maps(self):
+        text = self.g.sh('grep -h -E "^nr_memmap(_boot)?_pages " /proc/vmstat; '
+                         'grep DirectMap /proc/meminfo')
+        return {k: int(v) for k, v in re.findall(r'^(\w+):?\s+(\d+)', text, re.M)}
+
+    def new_events(self):
+        """The uevents since the last call."""
+        # Each event is an environment of its own; a marker shows that all are in.
+        self.g.sh('n=$(grep -c virtual/mem/null /tmp/uevents); '
+                  'echo change >/sys/devices/virtual/mem/null/uevent; '
+                  'while [ $(grep -c virtual/mem/null /tmp/uevents) = $n ]; do usleep 20000; done; '
+                  'usleep 100000')
+        events, current = [], []
+        for line in self.g.read('/tmp/uevents').splitlines():
+            if re.match(r'(SHLVL|HOME|OLDPWD|TERM|PATH|PWD|LC_ALL|_)=', line):
+                continue
+            if line.startswith('SEQNUM='):
+                events.append(' '.join(current))
+                current = []
+            else:
+                current.append(line)
+        events = [e for e in events if 'virtual/mem/null' not in e]
+        new, self.seen_events = events[self.seen_events:], len(events)
+        return new
+
+    def step(self, what, result=None):
+        """Take down what an action has returned and led to."""
+        out = [f'returned {result}']
+        snap = snapshot(self.g)
+        for part in ('sysfs tree', 'memory sysfs', 'node sysfs'):
+            out += [f'{part}: {line}' for line in snap[part].splitlines()]
+        out += [f'iomem: {line}' for line in snap['iomem'].splitlines()
+                if re.match(r'\S.*', line) or 'System RAM' in line]
+        zones = self._zones()
+        for key, values in sorted(zones.items()):
+            old = self.zones.get(key, {})
+            moved = {k: v - old.get(k, 0) for k, v in values.items() if k != 'start_pfn'}
+            out.append(f'zone {key}: {moved}')
+        out += [f'{k}: {v - self.maps.get(k, 0):+d}' for k, v in self._maps().items()]
+        out += [f'uevent: {e}' for e in self.new_events()]
+        self.log.append((what, out))
+
+    def state(self, block, value):
+        self.step(f'{value} to memory{block}', self.g.state(block, value))
+
+    def probe(self, *args):
+        self.step(f'probe {" ".join(map(h, args))}', self.g.probe(*args))

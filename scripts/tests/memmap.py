@@ -4,13 +4,10 @@ all of it, and nothing else."""
 
 import re
 
-from lib import (GIB, GRANULE, MEMORY, MIB, MOD, PAGE, SECTION, World, case, expect,
-                 expect_between, expect_same, fail, h, helper, only_alloc_stacks, snapshot,
-                 used_kib)
-from devices import DAX_SIZE, dax_guest, make_dax, to_devdax, to_system_ram
-from failure import arm, fail_each
-from sections import BLOCK, HIDDEN, expect_both, section_is_gone
-from usage import FIRST, free_bytes, huge_pages
+from lib import (BLOCK, DAX_SIZE, FIRST, GIB, GRANULE, MEMORY, MIB, MOD, PAGE, SECTION, SPARE,
+                 World, arm, case, dax_guest, expect, expect_between, expect_both, expect_same,
+                 fail, fail_each, free_bytes, h, helper, huge_pages, make_dax, only_alloc_stacks,
+                 section_is_gone, snapshot, to_devdax, to_system_ram, used_kib)
 
 HOST = 'memory_hotplug.memmap_on_memory=Y'
 SELF = 2                        # MHP_MEMMAP_ON_MEMORY, a bit of mhp_t
@@ -95,7 +92,7 @@ def table(g, base):
 def memmap_sizes_and_offsets(t):
     """I8: a range of any size and offset hosts the memmap of exactly its own pages."""
     with t.guest(mem='2G', cmdline=f'mem=1G {HOST}') as g:
-        table(g, HIDDEN)
+        table(g, SPARE)
 
 
 def large_blocks(t, limit, block_size):
@@ -153,7 +150,7 @@ def memmap_of_boot_section(t):
     with t.guest(mem='2G', cmdline=f'mem=1088M {HOST}') as g:
         w = World(g)
         g.auto_online('online_movable')
-        start = HIDDEN + 64 * MIB
+        start = SPARE + 64 * MIB
         for size in (GRANULE, 64 * MIB, 66 * MIB, 192 * MIB + GRANULE):
             ram = (start, size, 0, 'Movable', 'self')
             g.mod_ok(add(start, size))
@@ -162,9 +159,9 @@ def memmap_of_boot_section(t):
                 if start <= e.start < start + size:
                     expect(f'memmap of {e.start:#x}', e.memmap,
                            'boot' if e.block == BLOCK else 'self')
-            rest = start + size - (HIDDEN + SECTION)
+            rest = start + size - (SPARE + SECTION)
             if rest > 0:
-                hosts_itself(g, HIDDEN + SECTION, rest, w.block_size)
+                hosts_itself(g, SPARE + SECTION, rest, w.block_size)
             g.mod_ok(f'offremove {h(start)} {h(size)}')
             w.check([], 'removed')
 
@@ -173,8 +170,8 @@ def pageblocks(g, node, zone):
     """{migrate type: number of pageblocks} of a zone."""
     text = g.read('/proc/pagetypeinfo')
     names = re.search(r'^Number of blocks type\s+(.*)$', text, re.M)[1].split()
-    m = re.search(rf'^Node {node}, zone\s+{zone}\s+([\d ]+)$', text.split('Number of blocks type')[1],
-                  re.M)
+    m = re.search(rf'^Node {node}, zone\s+{zone}\s+([\d ]+)$',
+                  text.split('Number of blocks type')[1], re.M)
     return dict(zip(names, map(int, m[1].split())))
 
 
@@ -236,11 +233,11 @@ def memmap_neighbours(t):
     with t.guest(mem='2G', cmdline=f'mem=1G {HOST}') as g:
         w = World(g)
         g.auto_online('online_movable')
-        a = (HIDDEN + 4 * MIB, 6 * MIB, 0, 'Movable', 'self')
-        b = (HIDDEN + 10 * MIB, 2 * MIB, 0, 'Movable', 'self')
-        regular = (HIDDEN + 12 * MIB, 4 * MIB, 0, 'Movable')
-        device = (HIDDEN + 16 * MIB, 4 * MIB)
-        c = (HIDDEN + 20 * MIB, 4 * MIB, 0, 'Movable', 'self')
+        a = (SPARE + 4 * MIB, 6 * MIB, 0, 'Movable', 'self')
+        b = (SPARE + 10 * MIB, 2 * MIB, 0, 'Movable', 'self')
+        regular = (SPARE + 12 * MIB, 4 * MIB, 0, 'Movable')
+        device = (SPARE + 16 * MIB, 4 * MIB)
+        c = (SPARE + 20 * MIB, 4 * MIB, 0, 'Movable', 'self')
         for order in ('abrdc', 'cdrba', 'drabc', 'brcad'):
             there = {}
             devices = []
@@ -276,7 +273,7 @@ def memmap_neighbours(t):
                 check(f'{order}: {name} gone')
                 got = g.mod_values(f'churn 0 {h(8 * MIB)} 9')
                 expect('bad pages', int(got['bad']), 0)
-            section_is_gone(g, HIDDEN)
+            section_is_gone(g, SPARE)
 
 
 def altmap(size):
@@ -292,7 +289,7 @@ def device_with_altmap(t):
     with t.guest(mem='2G', cmdline=f'mem=1G {HOST}') as g:
         for offset in (0, 2, 64):
             for size in (16, 128, 130, 144, 258, 272):
-                start, size = HIDDEN + offset * MIB, size * MIB
+                start, size = SPARE + offset * MIB, size * MIB
                 g.mod_ok(f'device {h(start)} {h(size)} {altmap(size)}')
                 for first, end, of, of_end, level in backing(g, start, size):
                     full = of % SECTION == 0 and of_end % SECTION == 0
@@ -375,7 +372,7 @@ def memmap_parameter(t):
 
 @case(quick=True, needs='memmap')
 def memmap_force(t):
-    """R11 I8: force hosts what Y hosts, and wastes nothing; without sub-sections, it is as on stock."""
+    """R11 I8: force hosts what Y hosts, wastes nothing; without sub-sections, it is as on stock."""
     for off in ('', 'memory_hotplug.subsection=N'):
         for order in (f'memory_hotplug.memmap_on_memory=force {off}',
                       f'{off} memory_hotplug.memmap_on_memory=force'):
@@ -385,16 +382,16 @@ def memmap_force(t):
                        in g.sh('dmesg'), bool(off))
                 g.auto_online('online_movable')
                 total = g.memtotal()
-                g.mod_ok(add(HIDDEN, SECTION))
+                g.mod_ok(add(SPARE, SECTION))
                 expect('MemTotal', g.memtotal(), total + SECTION - memmap_of(SECTION))
-                g.mod_ok(f'offremove {h(HIDDEN)} {h(SECTION)}')
+                g.mod_ok(f'offremove {h(SPARE)} {h(SECTION)}')
                 if off:
-                    expect('add of a granule', g.mod(add(HIDDEN, GRANULE))[0], 'EINVAL')
+                    expect('add of a granule', g.mod(add(SPARE, GRANULE))[0], 'EINVAL')
                 else:
                     w = World(g)
-                    g.mod_ok(add(HIDDEN + GRANULE, SECTION))
-                    w.check([(HIDDEN + GRANULE, SECTION, 0, 'Movable', 'self')], 'added')
-                    hosts_itself(g, HIDDEN + GRANULE, SECTION, SECTION)
+                    g.mod_ok(add(SPARE + GRANULE, SECTION))
+                    w.check([(SPARE + GRANULE, SECTION, 0, 'Movable', 'self')], 'added')
+                    hosts_itself(g, SPARE + GRANULE, SECTION, SECTION)
 
 
 @case(needs='memmap')
@@ -422,7 +419,7 @@ def memmap_64g_into_512m(t):
 @case(needs='memmap')
 def memmap_kmem(t):
     """I8: the memmap_on_memory attribute of a dax device decides, for unaligned devices, too."""
-    start = HIDDEN + 32 * MIB
+    start = SPARE + 32 * MIB
     with dax_guest(t, '1G', start, HOST) as g:
         dax = make_dax(g, start)
         w = World(g)
@@ -477,7 +474,7 @@ def memmap_of_poisoned_extent(t):
     with t.guest(mem='2G', cmdline=f'mem=1G {HOST}') as g:
         w = World(g)
         g.auto_online('online_movable')
-        rams = [(HIDDEN + n * GRANULE, GRANULE, 0, 'Movable', 'self') for n in range(3)]
+        rams = [(SPARE + n * GRANULE, GRANULE, 0, 'Movable', 'self') for n in range(3)]
         for ram in rams:
             g.mod_ok(add(ram[0], ram[1]))
         w.check(rams, 'added')
@@ -501,14 +498,14 @@ def memmap_every_allocation_fails(t):
         state, cmd = f'{MEMORY}/memory{BLOCK}/state', f'{MOD}/cmd'
         # A partial, a full and a partial section; two blocks; a granule
         for offset, size in ((0, GRANULE), (126 * MIB, 4 * MIB), (126 * MIB, 134 * MIB)):
-            start = HIDDEN + offset
+            start = SPARE + offset
             fail_each(t, g, f'add {size // MIB} MiB', (cmd, add(start, size)),
                       (cmd, f'remove {h(start)} {h(size)}'))
-        g.mod_ok(add(HIDDEN, GRANULE))
+        g.mod_ok(add(SPARE, GRANULE))
         fail_each(t, g, 'online', (state, 'online_movable'), (state, 'offline'))
         expect('online', g.state(BLOCK, 'online_movable'), None)
         fail_each(t, g, 'offline', (state, 'offline'), (state, 'online_movable'))
-        g.mod_ok(f'offremove {h(HIDDEN)} {h(GRANULE)}')
+        g.mod_ok(f'offremove {h(SPARE)} {h(GRANULE)}')
         only_alloc_stacks(g)
 
 

@@ -5,11 +5,9 @@ import os
 import re
 import subprocess
 
-from lib import GRANULE, MEMORY, MIB, TOP, World, case, expect, fail, h
-from sections import BLOCK, HIDDEN
-from stock import Watch
+from lib import BLOCK, GRANULE, MEMORY, MIB, SPARE, TOP, Watch, World, case, expect, fail, h
 
-A, B, C = (HIDDEN + n * 4 * GRANULE for n in range(3))
+A, B, C = (SPARE + n * 4 * GRANULE for n in range(3))
 
 
 def ram(start, zone):
@@ -91,7 +89,8 @@ def lsmem_totals(g, program):
     """(online, offline) bytes, as the summary says and as the ranges add up to."""
     values = dict(re.findall(r'Total (\w+) memory: +(\d+)', g.sh(f'{program} -b --summary=only')))
     listed = {'online': 0, 'offline': 0}
-    for size, state in re.findall(r'^(\d+) (\w+)$', g.sh(f'{program} -b -n -r -o SIZE,STATE'), re.M):
+    lines = g.sh(f'{program} -b -n -r -o SIZE,STATE')
+    for size, state in re.findall(r'^(\d+) (\w+)$', lines, re.M):
         listed[state] += int(size)
     expect('what lsmem lists', listed, {k: int(v) for k, v in values.items()})
     return listed['online'], listed['offline']
@@ -120,7 +119,7 @@ def lsmem_counts_what_is_there(t):
         # The end of the second DIMM, and the third
         expect('patched: offline', lsmem_totals(g, patched), (ours[0] + 384 * MIB,
                                                               ours[1] + 12 * MIB))
-        expect('the blocks of both', *[g.sh(f'{p} -a -o RANGE,STATE,BLOCK,NODE,ZONES --summary=never')
-                                       for p in (patched, 'lsmem')])
+        show = '-a -o RANGE,STATE,BLOCK,NODE,ZONES --summary=never'
+        expect('the blocks of both', *[g.sh(f'{p} {show}') for p in (patched, 'lsmem')])
     with t.guest(flavour='stock', share=[done.stdout.strip()], files=False) as g:
         expect('both, on stock', *[g.sh(f'{p} -b --summary=always') for p in (patched, 'lsmem')])

@@ -4,17 +4,9 @@ boot memory, with other nodes, with ZONE_DEVICE."""
 
 import re
 
-from lib import (EXTENTS, FOUR_K, GIB, GRANULE, MEMORY, MIB, NODES, SECTION, World, case, expect,
-                 expect_between, expect_lines, fail, h, merge, parse_extents, show)
-
-HIDDEN = 0x40000000             # RAM above mem=1G, free for adding
-BLOCK = HIDDEN // SECTION
-
-
-def section_is_gone(g, start):
-    values = g.mod_values(f'section {h(start)}')
-    expect(f'section of {start:#x}', {k: values[k] for k in ('present', 'usage', 'memmap')},
-           {'present': '0', 'usage': '0', 'memmap': '0'})
+from lib import (BLOCK, EXTENTS, FOUR_K, GIB, GRANULE, MEMORY, MIB, NODES, SECTION, SPARE,
+                 TWO_NODES, World, case, expect, expect_between, expect_both, expect_lines, fail, h,
+                 merge, parse_extents, poison_is, section_is_gone, show)
 
 
 @case(quick=True)
@@ -22,8 +14,8 @@ def block_of_64_adds(t):
     """I4: a block filled by 64 adds loses them one by one, section and all with the last."""
     with t.guest(mem='2G', cmdline='mem=1G') as g:
         w = World(g)
-        section_is_gone(g, HIDDEN)
-        starts = [HIDDEN + n * GRANULE for n in range(64)]
+        section_is_gone(g, SPARE)
+        starts = [SPARE + n * GRANULE for n in range(64)]
         t.random.shuffle(starts)
         there = {}
 
@@ -39,7 +31,7 @@ def block_of_64_adds(t):
                 there[start] = (start, GRANULE, 0, 'Movable' if policy != 'offline' else None)
             step([f'add 0 {h(s)} {h(GRANULE)}' for s in starts[n:n + 16]], f'{n + 16} added')
 
-        expect('bits of the section', g.mod_values(f'section {h(HIDDEN)}')['subsections'],
+        expect('bits of the section', g.mod_values(f'section {h(SPARE)}')['subsections'],
                'ffffffff,ffffffff')
         expect('the block goes online as a whole', g.state(BLOCK, 'online_movable'), None)
         there = {s: (s, GRANULE, 0, 'Movable') for s in there}
@@ -53,7 +45,7 @@ def block_of_64_adds(t):
             step([f'offremove {h(s)} {h(GRANULE)}' for s in gone], f'{n + 7} removed')
         g.mod_ok(f'offremove {h(starts[63])} {h(GRANULE)}')
         w.check([], 'the last one removed')
-        section_is_gone(g, HIDDEN)
+        section_is_gone(g, SPARE)
 
 
 @case()
@@ -62,11 +54,11 @@ def two_adds_go_as_one(t):
     with t.guest(mem='2G', cmdline='mem=1G') as g:
         entries = 'cd /sys/firmware/memmap; grep -H . */start */end */type'
         before = g.sh(entries)
-        for start, size in ((HIDDEN + 32 * MIB, 98 * MIB), (HIDDEN + 130 * MIB, 6 * MIB)):
+        for start, size in ((SPARE + 32 * MIB, 98 * MIB), (SPARE + 130 * MIB, 6 * MIB)):
             g.mod_ok(f'add 0 {h(start)} {h(size)}')
         if len(g.sh(entries).splitlines()) != len(before.splitlines()) + 6:
             fail('entries of /sys/firmware/memmap', 'two more', g.sh(entries))
-        g.mod_ok(f'remove {h(HIDDEN + 32 * MIB)} {h(104 * MIB)}')
+        g.mod_ok(f'remove {h(SPARE + 32 * MIB)} {h(104 * MIB)}')
         expect('entries of /sys/firmware/memmap', g.sh(entries), before)
 
 
@@ -75,7 +67,7 @@ def two_adds_go_as_one(t):
 def garbage_layout():
     for n, (below, size) in enumerate(((True, GRANULE), (False, GRANULE),
                                        (True, 2 * GRANULE), (False, 2 * GRANULE))):
-        base = HIDDEN + n * SECTION + 16 * MIB
+        base = SPARE + n * SECTION + 16 * MIB
         yield (base, base + size, size) if below else (base + size, base, size)
 
 
@@ -94,7 +86,7 @@ def garbage_memmap_beside_online(t):
         rams += [(b, size, 0, 'Movable') for _, b, size in layout]
         w.check(rams, 'added')
 
-        low, span = HIDDEN, len(layout) * SECTION
+        low, span = SPARE, len(layout) * SECTION
         total = sum(size for _, _, size in layout)
         for what in ('buddy', 'byte'):
             for garbage, online, size in layout:
@@ -142,16 +134,11 @@ def garbage_memmap_beside_online(t):
         w.check([], 'none left')
 
 
-def expect_both(g, *commands):
-    for command, (error, _) in zip(commands, g.mods(commands)):
-        expect(command, error, None)
-
-
 @case(quick=True, archs=FOUR_K)
 def boot_memory_ends_in_block(t):
     """I4: memory that begins where boot memory ends, inside a block, leaves that alone."""
     # arm64 has its memory from 1 GiB on, and 64 MiB of flash memory that count.
-    low, limit = (HIDDEN, '1088M') if t.arch == 'x86_64' else (HIDDEN + GIB, '1152M')
+    low, limit = (SPARE, '1088M') if t.arch == 'x86_64' else (SPARE + GIB, '1152M')
     with t.guest(mem='2G', cmdline=f'mem={limit}') as g:
         # Nearer to the end of boot memory, x86 reserves a "RAM buffer".
         block, start = low // SECTION, low + 64 * MIB
@@ -186,9 +173,9 @@ def boot_memory_ends_in_granule(t):
     """I2: boot memory that ends inside a granule keeps the rest of it from being added."""
     with t.guest(mem='2G', cmdline='mem=1087M') as g:
         w = World(g)
-        end = HIDDEN + 63 * MIB
+        end = SPARE + 63 * MIB
         boot = [e for e in w.base['extents'] if e.block == BLOCK]
-        expect('boot memory of the block', [(e.start, e.end) for e in boot], [(HIDDEN, end)])
+        expect('boot memory of the block', [(e.start, e.end) for e in boot], [(SPARE, end)])
         # The kernel reserves what is behind boot memory up to 64 MiB ("RAM buffer").
         expect('add from the very end', g.mod(f'add 0 {h(end)} {h(GRANULE)}')[0], 'EEXIST')
         expect('add of the granule', g.mod(f'add 0 {h(end - MIB)} {h(GRANULE)}')[0], 'EEXIST')
@@ -199,11 +186,6 @@ def boot_memory_ends_in_granule(t):
         w.check([ram], 'added behind the granule')
         g.mod_ok(f'offremove {h(ram[0])} {h(ram[1])}')
         w.check([], 'removed')
-
-
-TWO_NODES = ['-object', 'memory-backend-ram,id=m0,size=1G,reserve=off',
-             '-object', 'memory-backend-ram,id=m1,size=1G,reserve=off',
-             '-numa', 'node,nodeid=0,memdev=m0,cpus=0', '-numa', 'node,nodeid=1,memdev=m1']
 
 
 def numastat(g, node):
@@ -236,8 +218,8 @@ def two_nodes_in_one_block(t):
         expect('nodes', w.nodes, [0, 1])
         g.auto_online('online_movable')
         # Node 1 has the first 64 MiB of the block since boot.
-        a = (HIDDEN + 64 * MIB, 40 * MIB, 0, 'Movable')
-        b = (HIDDEN + 104 * MIB, 80 * MIB, 1, 'Movable')
+        a = (SPARE + 64 * MIB, 40 * MIB, 0, 'Movable')
+        b = (SPARE + 104 * MIB, 80 * MIB, 1, 'Movable')
         for ram in (a, b):
             g.mod_ok(f'add {ram[2]} {h(ram[0])} {h(ram[1])}')
         w.check([a, b], 'both nodes')
@@ -293,8 +275,8 @@ def node_comes_and_goes(t):
         expect('nodes online', g.read(f'{NODES}/online').strip(), '0')
         w = World(g)
         g.auto_online('online_movable')
-        a = (HIDDEN, GRANULE, 0, 'Movable')
-        b = (HIDDEN + 6 * MIB, GRANULE, 1, 'Movable')
+        a = (SPARE, GRANULE, 0, 'Movable')
+        b = (SPARE + 6 * MIB, GRANULE, 1, 'Movable')
         g.mod_ok(f'add 0 {h(a[0])} {h(a[1])}')
         for _ in range(3):
             g.mod_ok(f'add 1 {h(b[0])} {h(b[1])}')
@@ -305,17 +287,13 @@ def node_comes_and_goes(t):
             w.check([a], 'node 1 is gone')
 
 
-def poison_is(g, kib):
-    expect('HardwareCorrupted', g.meminfo()['HardwareCorrupted'], kib)
-
-
 @case(quick=True)
 def poison_in_one_extent(t):
     """I4: a poisoned page keeps its own extent offline, and no other one."""
     with t.guest(mem='2G', cmdline='mem=1G') as g:
         w = World(g)
         g.auto_online('online_movable')
-        rams = [(HIDDEN + n * GRANULE, GRANULE, 0, 'Movable') for n in range(3)]
+        rams = [(SPARE + n * GRANULE, GRANULE, 0, 'Movable') for n in range(3)]
         for ram in rams:
             g.mod_ok(f'add 0 {h(ram[0])} {h(ram[1])}')
         bad = rams[1]
@@ -344,8 +322,8 @@ def poison_in_one_extent(t):
         w.check(rams[1:], 'and added again, as good as new')
 
 
-DEVICE = HIDDEN + 32 * MIB
-SIDES = [(HIDDEN, 32 * MIB, 0, 'Movable'), (HIDDEN + 64 * MIB, 34 * MIB, 0, 'Movable')]
+DEVICE = SPARE + 32 * MIB
+SIDES = [(SPARE, 32 * MIB, 0, 'Movable'), (SPARE + 64 * MIB, 34 * MIB, 0, 'Movable')]
 
 
 @case(quick=True)
@@ -379,7 +357,7 @@ def device_between_extents(t):
         for ram in SIDES:
             g.mod_ok(f'offremove {h(ram[0])} {h(ram[1])}')
         w.check([], 'none left', spans=False)
-        section_is_gone(g, HIDDEN)
+        section_is_gone(g, SPARE)
 
 
 @case(quick=True)
@@ -388,8 +366,8 @@ def list_of_extents(t):
     with t.guest(mem='2G', cmdline='mem=1G') as g:
         boot = g.extents()
         for n in range(0, 64, 2):
-            g.mod_ok(f'add 0 {h(HIDDEN + n * GRANULE)} {h(GRANULE)}')
-        hot = [(HIDDEN + n * GRANULE, False, None) for n in range(0, 64, 2)]
+            g.mod_ok(f'add 0 {h(SPARE + n * GRANULE)} {h(GRANULE)}')
+        hot = [(SPARE + n * GRANULE, False, None) for n in range(0, 64, 2)]
         expect('extents', [(e.start, e.online, e.zone) for e in g.extents() if e not in boot], hot)
         expect('populated_bytes', int(g.read(f'{MEMORY}/memory{BLOCK}/populated_bytes'), 16),
                32 * GRANULE)
@@ -430,7 +408,8 @@ def boot_extents(t):
         ram = [(max(s, 4096), e // 4096 * 4096) for s, e in w.base['iomem']]
         expect_lines('boot extents', show(seen), show(ram))
         for e in w.base['extents']:
-            expect(f'boot extent {e.start:#x}', (e.online, e.memmap, e.group), (True, 'boot', 'none'))
+            expect(f'boot extent {e.start:#x}', (e.online, e.memmap, e.group),
+                   (True, 'boot', 'none'))
         w.check([], 'again')
 
 

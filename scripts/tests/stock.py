@@ -4,16 +4,16 @@
 import os
 import re
 
-from lib import (BUILD, EXTENTS, GRANULE, MEMORY, MIB, SECTION, Failure, QMPError, case,
-                 expect, expect_lines, expect_same, fail, h, parse_zoneinfo, snapshot, used_kib)
-from sections import BLOCK, HIDDEN, TWO_NODES
+from lib import (BLOCK, BUILD, EXTENTS, GRANULE, MEMORY, MIB, SECTION, SPARE, TWO_NODES, Failure,
+                 QMPError, Watch, case, expect, expect_lines, expect_same, fail, h, snapshot,
+                 used_kib)
 
 # --- I5 -------------------------------------------------------------------------
 
 ROUND_TRIPS = (
-    ('a granule', HIDDEN + 6 * MIB, GRANULE),
-    ('67 granules over two blocks', HIDDEN + 122 * MIB, 67 * GRANULE),
-    ('a block', HIDDEN + 2 * SECTION, SECTION),
+    ('a granule', SPARE + 6 * MIB, GRANULE),
+    ('67 granules over two blocks', SPARE + 122 * MIB, 67 * GRANULE),
+    ('a block', SPARE + 2 * SECTION, SECTION),
 )
 
 
@@ -57,7 +57,8 @@ def leaves_nothing(t, count):
             grown = used_kib(g) - used
             t.note(f'{what}: {grown} KiB more used')
             if grown > count * 2:
-                fail(f'{count} rounds of {what}: memory used', f'at most {count * 2} KiB more', grown)
+                fail(f'{count} rounds of {what}: memory used', f'at most {count * 2} KiB more',
+                     grown)
             # What is freed by RCU may wait in a CPU's batch; what has leaked stays.
             for _ in range(10):
                 now = slabs(g)
@@ -99,82 +100,16 @@ NEW = (r'/granularity_bytes$', r'/memory\d+/populated_bytes$', r'^granularity_by
        r'^memory\d+/populated_bytes:')
 
 
-class Watch:
-    """What a guest shows of memory hotplug, relative to how it booted."""
-
-    def __init__(self, g):
-        self.g = g
-        self.log = []
-        g.auto_online('offline')
-        g.sh('setsid uevent env >/tmp/uevents 2>&1 &')
-        # It is listening once it has told of something.
-        g.sh('while [ ! -s /tmp/uevents ]; do '
-             'echo change >/sys/devices/virtual/mem/null/uevent; usleep 50000; done')
-        self.seen_events = 0
-        self.zones, self.maps = self._zones(), self._maps()
-
-    def _zones(self):
-        return parse_zoneinfo(self.g.read('/proc/zoneinfo'))
-
-    def _maps(self):
-        text = self.g.sh('grep -h -E "^nr_memmap(_boot)?_pages " /proc/vmstat; '
-                         'grep DirectMap /proc/meminfo')
-        return {k: int(v) for k, v in re.findall(r'^(\w+):?\s+(\d+)', text, re.M)}
-
-    def new_events(self):
-        """The uevents since the last call."""
-        # Each event is an environment of its own; a marker shows that all are in.
-        self.g.sh('n=$(grep -c virtual/mem/null /tmp/uevents); '
-                  'echo change >/sys/devices/virtual/mem/null/uevent; '
-                  'while [ $(grep -c virtual/mem/null /tmp/uevents) = $n ]; do usleep 20000; done; '
-                  'usleep 100000')
-        events, current = [], []
-        for line in self.g.read('/tmp/uevents').splitlines():
-            if re.match(r'(SHLVL|HOME|OLDPWD|TERM|PATH|PWD|LC_ALL|_)=', line):
-                continue
-            if line.startswith('SEQNUM='):
-                events.append(' '.join(current))
-                current = []
-            else:
-                current.append(line)
-        events = [e for e in events if 'virtual/mem/null' not in e]
-        new, self.seen_events = events[self.seen_events:], len(events)
-        return new
-
-    def step(self, what, result=None):
-        """Take down what an action has returned and led to."""
-        out = [f'returned {result}']
-        snap = snapshot(self.g)
-        for part in ('sysfs tree', 'memory sysfs', 'node sysfs'):
-            out += [f'{part}: {line}' for line in snap[part].splitlines()]
-        out += [f'iomem: {line}' for line in snap['iomem'].splitlines()
-                if re.match(r'\S.*', line) or 'System RAM' in line]
-        zones = self._zones()
-        for key, values in sorted(zones.items()):
-            old = self.zones.get(key, {})
-            moved = {k: v - old.get(k, 0) for k, v in values.items() if k != 'start_pfn'}
-            out.append(f'zone {key}: {moved}')
-        out += [f'{k}: {v - self.maps.get(k, 0):+d}' for k, v in self._maps().items()]
-        out += [f'uevent: {e}' for e in self.new_events()]
-        self.log.append((what, out))
-
-    def state(self, block, value):
-        self.step(f'{value} to memory{block}', self.g.state(block, value))
-
-    def probe(self, *args):
-        self.step(f'probe {" ".join(map(h, args))}', self.g.probe(*args))
-
-
 def block_aligned_run(t, flavour, cmdline):
     """Hotplug by full blocks in every way: what came of each step."""
     with t.guest(flavour=flavour, mem='2G', cmdline=f'mem=1G {cmdline}', files=False,
                  args=TWO_NODES) as g:
         w = Watch(g)
         w.step('boot')
-        w.probe(HIDDEN)
-        w.probe(HIDDEN)
-        w.probe(HIDDEN + 4096)
-        w.probe(HIDDEN - SECTION)
+        w.probe(SPARE)
+        w.probe(SPARE)
+        w.probe(SPARE + 4096)
+        w.probe(SPARE - SECTION)
         for value in ('online_movable', 'online_movable', 'offline', 'offline', 'rubbish',
                       'online_kernel', 'online'):
             w.state(BLOCK, value)
@@ -281,7 +216,7 @@ def odd_run(t, flavour, cmdline):
     out = []
     with t.guest(flavour=flavour, mem='2G', cmdline=f'mem=1G {cmdline}', files=False) as g:
         before = snapshot(g)
-        for text in (f'{h(HIDDEN)} {h(GRANULE)}', h(HIDDEN + GRANULE), 'rubbish', '', '0x', '-1'):
+        for text in (f'{h(SPARE)} {h(GRANULE)}', h(SPARE + GRANULE), 'rubbish', '', '0x', '-1'):
             out.append(f'probe "{text}": {g.write(f"{MEMORY}/probe", text)}')
         for mib in (134, 256):
             out.append(f'plug {mib}: {g.plug_dimm(f"d{mib}", mib)}')
@@ -371,8 +306,8 @@ def selftest(t, g, what):
 def selftest_of_the_series(t):
     """I2 R1 R2: the selftest that the series adds passes with odd memory, and skips nothing."""
     with t.guest(mem='2G', cmdline='mem=1G', share=selftest_files(t)) as g:
-        g.mod_ok(f'add 0 {h(HIDDEN + 6 * MIB)} {h(150 * MIB)}')
-        g.mod_ok(f'add 0 {h(HIDDEN + 160 * MIB)} {h(2 * MIB)}')
+        g.mod_ok(f'add 0 {h(SPARE + 6 * MIB)} {h(150 * MIB)}')
+        g.mod_ok(f'add 0 {h(SPARE + 160 * MIB)} {h(2 * MIB)}')
         expect('online', g.state(BLOCK, 'online_movable'), None)
         expect('odd memory', selftest(t, g, 'odd memory'), (0, 5, []))
 

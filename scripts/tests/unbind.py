@@ -5,22 +5,19 @@ memory block goes offline in bounded time, or all stays as it was."""
 import contextlib
 import re
 
-from lib import (BUILTIN_INDEX, MEMORY, MIB, SECTION, Failure, World, builtin_index, case, expect,
-                 expect_between, expect_same, fail, h, helper, snapshot, version)
-from bounded import HWPOISON, PATIENCE, others_go_on, seconds
-from devices import DAX_SIZE, bind_kmem, offline_full, unbind
-from failure import log_of, range_of
-from sections import HIDDEN, TWO_NODES, poison_is
-from stock import NEW, Watch, compare
+from lib import (BUILTIN_INDEX, DAX_SIZE, HWPOISON, MIB, PATIENCE, SECTION, SPARE, TWO_NODES,
+                 Failure, Watch, World, bind_kmem, builtin_index, case, expect, expect_between,
+                 expect_same, fail, h, helper, log_of, offline_full, others_go_on, poison_is,
+                 range_of, seconds, snapshot, unbind, version)
+from stock import NEW, compare
 
 KMEM = '/sys/bus/dax/drivers/kmem'
-FULL = (HIDDEN + SECTION, 7 * SECTION)          # a device of full blocks
-SHARED = (HIDDEN + 34 * MIB, DAX_SIZE)          # one that shares blocks at both ends
-HEAD = (SHARED[0], HIDDEN + SECTION - SHARED[0])
-MIDDLE = (HIDDEN + SECTION, 2 * SECTION)
-TAIL = (HIDDEN + 3 * SECTION, sum(SHARED) - HIDDEN - 3 * SECTION)
-BESIDE = ((HIDDEN, 32 * MIB), (sum(SHARED), 32 * MIB))
-SPARE = HIDDEN + 6 * SECTION
+FULL = (SPARE + SECTION, 7 * SECTION)           # a device of full blocks
+SHARED = (SPARE + 34 * MIB, DAX_SIZE)           # one that shares blocks at both ends
+HEAD = (SHARED[0], SPARE + SECTION - SHARED[0])
+MIDDLE = (SPARE + SECTION, 2 * SECTION)
+TAIL = (SPARE + 3 * SECTION, sum(SHARED) - SPARE - 3 * SECTION)
+BESIDE = ((SPARE, 32 * MIB), (sum(SHARED), 32 * MIB))
 
 
 @contextlib.contextmanager
@@ -244,7 +241,7 @@ def fails_with_ring(run, how):
         expect_same('left behind', snapshot(g), before)
         run.usable(*TAIL)
         run.usable(*HEAD)
-        others_go_on(g, SPARE)
+        others_go_on(g, SPARE + 6 * SECTION)
     failed(g, lines)
     # The ring is closed. No driver owns it any more.
     g.mod_ok(f'offremove {h(SHARED[0])} {h(SHARED[1])}')

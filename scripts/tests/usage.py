@@ -5,28 +5,15 @@ and walked by whatever looks at every page."""
 import re
 import time
 
-from lib import (GIB, GRANULE, HUGE, MIB, Skipped, World, case, expect, expect_between, fail,
-                 h, helper, version)
-from sections import HIDDEN, TWO_NODES
+from lib import (FIRST, GIB, GRANULE, MIB, SPARE, TWO_NODES, Skipped, World, case, expect,
+                 expect_between, fail, free_bytes, h, helper, huge_pages, version)
 
-FIRST = 0x100000000
 # Together they hold one gigantic page, from 5 GiB to 6 GiB.
 DIMMS = [('a', FIRST, 134 * MIB), ('b', FIRST + 134 * MIB, 256 * MIB),
          ('c', FIRST + 390 * MIB, 1660 * MIB)]
 ODD = sum(size for _, _, size in DIMMS)
 # Small, so that the DIMMs are used; KASAN takes an eighth of them from other memory.
 USAGE_MEM = {'patched': '768M', 'debug': '2G'}
-
-
-def huge_pages(g, kib, count):
-    """Set the number of huge pages of a size: what the kernel got."""
-    path = f'{HUGE}/hugepages-{kib}kB/nr_hugepages'
-    expect(f'write {path}', g.write(path, count, timeout=120), None)
-    return int(g.read(path))
-
-
-def free_bytes(g):
-    return g.meminfo()['MemFree'] * 1024
 
 
 def use_gigantic_page(g):
@@ -128,7 +115,7 @@ def pages_migrate_between_nodes(t):
         g.auto_online('online_movable')
         rams = []
         # Node by node in turn: 6 MiB, 10 MiB, ...
-        start = HIDDEN
+        start = SPARE
         for n in range(16):
             size = (3 + 2 * (n % 7)) * GRANULE
             rams.append((start, size, n % 2, 'Movable'))
@@ -208,7 +195,7 @@ def mixed_sections(g):
     """Online, offline and device ranges, and holes, in three sections."""
     rams, devices = [], []
     kinds = ['on', 'hole', 'off', 'on', 'device', 'on', 'on', 'hole', 'device', 'off', 'on', 'hole']
-    start = HIDDEN
+    start = SPARE
     for n in range(24):
         kind = kinds[n % len(kinds)]
         size = (1 + n * 5 % 9) * GRANULE
@@ -254,7 +241,7 @@ def offline_while_walked(t):
     with t.guest(mem='2G', cmdline='mem=1G', smp=2) as g:
         w = World(g)
         g.auto_online('online_movable')
-        rams = [(HIDDEN + n * 3 * GRANULE, 2 * GRANULE, 0, 'Movable') for n in range(16)]
+        rams = [(SPARE + n * 3 * GRANULE, 2 * GRANULE, 0, 'Movable') for n in range(16)]
         expect('stress', g.run(
             'cd /tmp; (while :; do cat /proc/kpageflags /proc/kpagecount /proc/pagetypeinfo '
             '/proc/buddyinfo /proc/zoneinfo >/dev/null; echo 1 >/proc/sys/vm/compact_memory; done) '
@@ -299,7 +286,7 @@ def free_pages(g):
 
 def free_by_proc(g):
     """What /proc says of free pages: [MemFree, by zone [(zone, counter, free lists)]]."""
-    text = g.sh('echo 1 >/proc/sys/vm/stat_refresh; cat /proc/zoneinfo /proc/buddyinfo /proc/meminfo')
+    text = g.sh('echo 1 >/proc/sys/vm/stat_refresh; cd /proc; cat zoneinfo buddyinfo meminfo')
     counted = dict(re.findall(r'^Node 0, zone +(\w+)\n(?:  per-node stats\n(?: {6}.*\n)*)?'
                               r'  pages free +(\d+)', text, re.M))
     lists = {}
@@ -326,8 +313,9 @@ def free_pages_agree(g, what):
 
 @case()
 def free_page_reporting(t):
-    """I1: while free pages are reported, DIMMs come and go, and no page is lost or counted twice."""
-    with t.guest(mem='3G', smp=2, args=['-device', 'virtio-balloon-pci,free-page-reporting=on']) as g:
+    """I1: while free pages are reported, DIMMs come and go; no page is lost or counted twice."""
+    balloon = ['-device', 'virtio-balloon-pci,free-page-reporting=on']
+    with t.guest(mem='3G', smp=2, args=balloon) as g:
         w = World(g)
         order = '/sys/module/page_reporting/parameters/page_reporting_order'
         expect('order of reporting', g.read(order).strip(), '9')
@@ -347,7 +335,8 @@ def free_page_reporting(t):
                 there[name] = (g.dimm_address(name), size, 0, zone)
                 came.append(name)
                 free_pages_agree(g, f'{name} plugged')
-            g.wait_for('reports from hot-added memory', lambda: free_pages(g)['Movable']['reported'])
+            g.wait_for('reports from hot-added memory',
+                       lambda: free_pages(g)['Movable']['reported'])
             # What stress-ng has freed is reported again soon.
             for name in t.random.sample(came, len(came)):
                 g.sh('sleep 1')
@@ -370,7 +359,7 @@ def free_page_reporting(t):
 
 @case(quick=True, needs='granules')
 def offline_while_reported(t):
-    """I1: pages at an edge, away for a report while one side goes offline, come back where they were."""
+    """I1: pages at an edge, away for a report while one side goes offline, come back to it."""
     sizes = {'one': 134 * MIB, 'two': 256 * MIB}
     # Zone Normal has other memory, which the kernel uses first.
     with t.guest(mem='5G') as g:

@@ -1,78 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """virtio-mem by granule: what is plugged is added, and nothing else."""
 
-import contextlib
 import re
-import time
 
-from lib import (FOUR_K, GIB, GRANULE, MEMORY, MIB, PAGE, SECTION, GuestError, case, expect,
-                 expect_between, expect_same, h, only_alloc_stacks, snapshot, used_kib)
+from lib import (FORCE, FOUR_K, GIB, GRANULE, MEMMAP_PAGES, MEMORY, MIB, PAGE, SECTION, STRUCT_PAGE,
+                 Device, case, expect, expect_between, expect_same, h, only_alloc_stacks, ours,
+                 snapshot, used_kib)
 
 HOST = 'memory_hotplug.memmap_on_memory=Y'
-FORCE = 'memory_hotplug.memmap_on_memory=force'
-STRUCT_PAGE = 64
-MEMMAP_PAGES = GRANULE // PAGE * STRUCT_PAGE // PAGE    # for a granule: 8
-
-
-class Device:
-    """A virtio-mem device of a guest."""
-
-    def __init__(self, g, number=0):
-        self.g, self.path = g, f'/machine/peripheral/vm{number}'
-
-    @staticmethod
-    def args(size, number=0, addr=None, node=None, block=GRANULE, backend='ram'):
-        """What QEMU needs for one; block: the size of its blocks."""
-        device = (f'virtio-mem-pci,id=vm{number},memdev=vm-m{number},requested-size=0,'
-                  f'block-size={block // MIB}M')
-        if addr is not None:
-            device += f',memaddr={h(addr)}'
-        if node is not None:
-            device += f',node={node}'
-        return ['-object', f'memory-backend-{backend},id=vm-m{number},size={size // MIB}M,'
-                           'reserve=off', '-device', device]
-
-    def ask(self, size):
-        self.g.qmp('qom-set', path=self.path, property='requested-size', value=size)
-
-    def size(self):
-        return self.g.qmp('qom-get', path=self.path, property='size')
-
-    def start(self):
-        devices = {d['data']['id']: d['data'] for d in self.g.qmp('query-memory-devices')}
-        return devices[self.path.rsplit('/', 1)[1]]['memaddr']
-
-    def resize(self, size, timeout=60):
-        """Until the guest has done so."""
-        self.ask(size)
-        self.g.wait_for(f'{size // MIB} MiB plugged, of {self.path}',
-                        lambda: self.size() == size, timeout)
-        # The guest may still be at it.
-        self.settle()
-
-    def try_resize(self, size, timeout=60):
-        """Bytes plugged once it has that size, the time is over, or the guest has died."""
-        end = time.monotonic() + timeout * self.g.slow
-        plugged = 0
-        with contextlib.suppress(GuestError):
-            self.ask(size)
-            while (plugged := self.size()) != size and time.monotonic() < end:
-                time.sleep(0.02)
-        return plugged
-
-    def settle(self):
-        """Until the worker of the driver sleeps."""
-        self.g.sh('for i in $(seq 400); do '
-                  'grep -qs +events_freezable /proc/[0-9]*/comm || break; usleep 50000; done',
-                  timeout=120)
-
-
-def ours(g):
-    """(start, size, online, bytes of memmap on itself) of what virtio-mem added."""
-    ranges = [(int(a, 16), int(b, 16) + 1) for a, b in re.findall(
-        r'^ *(\w+)-(\w+) : System RAM \(virtio_mem\)', g.read('/proc/iomem'), re.M)]
-    return [(e.start, e.end - e.start, e.online, e.hosted_bytes) for e in g.extents()
-            if any(start <= e.start < end for start, end in ranges)]
 
 
 def memmap_pages(g):

@@ -8,9 +8,8 @@ import struct
 import tempfile
 import zlib
 
-from lib import (GRANULE, MIB, PAGE, SECTION, case, expect, expect_between, expect_lines, h,
-                 merge, show, system_ram)
-from virtio_mem import FORCE, MEMMAP_PAGES, Device, ours
+from lib import (FORCE, GRANULE, MEMMAP_PAGES, MIB, PAGE, SECTION, Device, case, expect,
+                 expect_between, expect_lines, h, merge, ours, show, system_ram)
 from virtio_mem_promises import memfd, touched, unplugged
 
 MOVABLE = 'memhp_default_state=online_movable'

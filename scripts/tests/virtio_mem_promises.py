@@ -7,14 +7,10 @@ import os
 import struct
 import time
 
-from lib import (GIB, GRANULE, INJECT, MEMORY, MIB, PAGE, SECTION, case, expect,
-                 expect_between, expect_lines, expect_same, h, only_alloc_stacks, parse_zoneinfo,
-                 snapshot)
-from failure import arm, log_of, take
+from lib import (FORCE, GIB, GRANULE, INJECT, MEMORY, MIB, PAGE, SECTION, STRUCT_PAGE, TWO_NODES,
+                 Device, arm, case, expect, expect_between, expect_lines, expect_same, h,
+                 huge_pages, log_of, only_alloc_stacks, ours, parse_zoneinfo, snapshot, take)
 from fixes import trapped
-from sections import TWO_NODES
-from usage import huge_pages
-from virtio_mem import FORCE, STRUCT_PAGE, Device, ours
 
 KPF_OFFLINE = 1 << 23           # in /proc/kpageflags
 

@@ -11,6 +11,7 @@ import tempfile
 from debugfs import MHP, mhp_map
 from lib import (BUILD, EXTENTS, GRANULE, MIB, PAGE, SECTION, SPARE, TOP, Device, Skipped, case,
                  expect, expect_lines, fail, h, parse_zoneinfo)
+from virtio_mem_boot import load
 
 TOOL = os.path.join(TOP, 'scripts', 'mhp-drgn')
 LIVE = '/tmp/live'       # in the guest
@@ -52,21 +53,33 @@ def files(g):
     return {name: g.read(f'{MHP}/{name}') for name in ('sections', 'blocks', 'map')}, zones
 
 
+def expect_said(text, said):
+    """It begins with what debugfs said of sections and blocks: returns that."""
+    both = said['sections'] + said['blocks']
+    expect_lines('sections and blocks', text.splitlines()[:both.count('\n')], both.splitlines())
+    expect('sections and blocks, to the byte', text[:len(both)], both)
+    expect('the map', mhp_map().draw(text), said['map'])
+    return both
+
+
 def populated(zones):
     """The same, of JSON"""
     return {(z['zone'], z['node']): [z['start'], z['end'] - z['start'], z['present_bytes'],
                                      z['managed_bytes']] for z in zones if z['present_bytes']}
 
 
-def odd_memory(g):
-    """DIMMs that share a block, what a virtio-mem device has plugged, offline memory, and
-    devices."""
+def some_memory(g):
+    """DIMMs that share a block, and what a virtio-mem device has plugged."""
     g.auto_online('online_movable')
     g.plug('a', 134 * MIB)
     g.plug('b', 256 * MIB)
-    vm = Device(g)
     for mib in (30, 142, 136):
-        vm.resize(mib * MIB)
+        Device(g).resize(mib * MIB)
+
+
+def odd_memory(g):
+    """Memory that is offline, and devices, in addition: what JSON must say of these."""
+    some_memory(g)
     g.auto_online('offline')
     g.mod_ok(f'add 0 {h(SPARE)} {h(3 * GRANULE)}')
     g.mod_ok(f'device {h(SPARE + 8 * GRANULE)} {h(2 * GRANULE)}')
@@ -102,13 +115,9 @@ def drgn_tells_of_a_dump(t):
 
             status, text, errors = tool(core, '--vmlinux', debug)
             expect('status and errors', (status, errors), (0, ''))
-            both = said['sections'] + said['blocks']
-            expect_lines('sections and blocks', text.splitlines()[:both.count('\n')],
-                         both.splitlines())
-            expect('sections and blocks, to the byte', text[:len(both)], both)
+            both = expect_said(text, said)
             expect_lines('extents of mm', as_extents(text).splitlines(), extents.splitlines())
             expect('extents of mm, to the byte', as_extents(text), extents)
-            expect('the map', mhp_map().draw(text), said['map'])
 
             found = json.loads(tool('--json', core, '--vmlinux', debug)[1])
             expect('zones', populated(found['zones']), zones)
@@ -178,6 +187,31 @@ def drgn_tells_of_stock(t):
     expect('how many', sum(not line.startswith('zone=') for line in lines), len(theirs))
 
 
+@case(flavours=('distro',), needs='debug')
+def drgn_tells_of_a_crash(t):
+    """R10: of a dump that a kernel saves after a crash, mhp-drgn says what debugfs said before."""
+    debug = vmlinux(t, t.flavour)
+    os.makedirs(t.logdir, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=t.logdir, prefix='vmcore-') as core, \
+         t.guest(files=False, share=[t.image(t.flavour)], debugfs=True,
+                 cmdline='crashkernel=256M unknown_nmi_panic memory_hotplug.memmap_on_memory=1',
+                 args=Device.args(512 * MIB) + [
+                     '-chardev', f'file,id=dump,path={core.name}',
+                     '-device', 'virtserialport,chardev=dump,name=dump']) as g:
+        g.allow += ['Kernel panic - not syncing: NMI: Not continuing', 'Call Trace:']
+        some_memory(g)
+        # The DIMMs must stay what there is to dump.
+        load(g, '-p --append="nr_cpus=1 acpi_no_memhotplug"')
+        said, _ = files(g)
+        g.qmp('inject-nmi')
+        g.boot_again()
+        port = g.sh('grep -lx dump /sys/class/virtio-ports/*/name').split('/')[-2]
+        g.sh(f'dd if=/proc/vmcore bs=1M of=/dev/{port}', timeout=300)
+        status, text, errors = tool(core.name, '--vmlinux', debug)
+        expect('status and errors', (status, errors), (0, ''))
+        expect_said(text, said)
+
+
 # --- the kernel that runs -------------------------------------------------------
 
 def live_disk(image, debug):
@@ -209,18 +243,11 @@ def drgn_tells_of_what_runs(t):
                  '-device', 'virtio-blk-pci,drive=live']
         with t.guest(mem='2G', cmdline='memory_hotplug.memmap_on_memory=1', debugfs=True,
                      args=Device.args(512 * MIB) + drive) as g:
-            g.auto_online('online_movable')
-            g.plug('a', 134 * MIB)
-            g.plug('b', 256 * MIB)
-            Device(g).resize(30 * MIB)
+            some_memory(g)
             g.sh(f'mkdir {LIVE} && mount -o ro /dev/vda {LIVE} && mount -t proc proc {LIVE}/proc')
             said, _ = files(g)
             command = f'chroot {LIVE} /work/mhp-drgn --vmlinux /work/{os.path.basename(debug)}'
-            text = g.sh(command, timeout=240)
-            both = said['sections'] + said['blocks']
-            expect_lines('sections and blocks', text.splitlines()[:both.count('\n')],
-                         both.splitlines())
-            expect('the map', mhp_map().draw(text), said['map'])
+            expect_said(g.sh(command, timeout=240), said)
             status, errors = g.run(
                 f'chroot {LIVE} /usr/bin/python3 -c "import os; os.setuid(65534); '
                 "os.execl('/work/mhp-drgn', 'mhp-drgn')\"")

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # deps.sh [SET...]: see to it that the Debian packages of these sets are there.
-# Sets: run (always), arm64 (with ARCH=arm64), debian, check, cross, docs. As root or
+# Sets: run (always), arm64 (with ARCH=arm64), debian, check, cross, docs, drgn. As root or
 # with sudo it installs what is missing, after naming it; otherwise it prints the
 # command and stops.
 
@@ -17,6 +17,7 @@ arm64=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm qemu-efi-aarc
 debian=(mmdebstrap)
 check=(sparse shellcheck)
 docs=(gnuplot-nox)
+drgn=(python3-drgn)
 cross=(gcc-aarch64-linux-gnu gcc-powerpc64le-linux-gnu gcc-riscv64-linux-gnu
        gcc-s390x-linux-gnu)
 
@@ -41,6 +42,7 @@ for set in "$@"; do
 	debian) want+=("${debian[@]}") ;;
 	check) want+=("${check[@]}") ;;
 	docs) want+=("${docs[@]}") ;;
+	drgn) want+=("${drgn[@]}") ;;
 	cross) want+=("${cross[@]}") ;;
 	*) die "no such set: $set" ;;
 	esac

@@ -241,13 +241,14 @@ def drgn_tells_of_what_runs(t):
         live_disk(disk.name, debug)
         drive = ['-drive', f'file={disk.name},if=none,id=live,format=raw',
                  '-device', 'virtio-blk-pci,drive=live']
-        with t.guest(mem='2G', cmdline='memory_hotplug.memmap_on_memory=1', debugfs=True,
+        with t.guest(mem='2G', smp=2, debugfs=True, cmdline='memory_hotplug.memmap_on_memory=1',
                      args=Device.args(512 * MIB) + drive) as g:
             some_memory(g)
             g.sh(f'mkdir {LIVE} && mount -o ro /dev/vda {LIVE} && mount -t proc proc {LIVE}/proc')
             said, _ = files(g)
             command = f'chroot {LIVE} /work/mhp-drgn --vmlinux /work/{os.path.basename(debug)}'
-            expect_said(g.sh(command, timeout=240), said)
+            # Emulated, it takes long to index what a distribution's kernel has.
+            expect_said(g.sh(command, timeout=600), said)
             status, errors = g.run(
                 f'chroot {LIVE} /usr/bin/python3 -c "import os; os.setuid(65534); '
                 "os.execl('/work/mhp-drgn', 'mhp-drgn')\"")

@@ -158,11 +158,19 @@ docs: ## take over what was measured into docs/ and README.md
 	@scripts/deps.sh docs
 	@scripts/docs.py --take
 
-check: ## checkpatch, sparse, kernel-doc, shellcheck, MAINTAINERS
+check: ## checkpatch, sparse, kernel-doc, linters, MAINTAINERS; make apply and make dist
 	@scripts/deps.sh check
 	@FLAVOUR=stock scripts/kernel.sh build
 	@FLAVOUR=patched scripts/kernel.sh build
 	@scripts/check.sh
+
+check-quick: ## the same without what needs kernels: sparse, and W=1
+	@scripts/deps.sh check
+	@scripts/kernel.sh tree
+	@scripts/check.sh quick
+
+dist: ## tarballs of the postings, with changes and checksums: build/dist
+	@scripts/dist.sh
 
 compile-check: ## compile what the series touches for other configurations and CPUs
 	@scripts/deps.sh cross
@@ -183,4 +191,4 @@ distclean: ## remove all of build/, the work tree with its commits included
 	rm -rf build
 
 .PHONY: help docs run test test-quick test-debug test-long measure soak lsmem module kunit kunit-module kunit-mutants kunit-coverage kunit-install shell kernel kernel-both kernel-stock kernel-test \
-	kernel-others kernel-arm64 kernel-large-order tree patches apply check compile-check bisect deps clean distclean
+	kernel-others kernel-arm64 kernel-large-order tree patches apply check check-quick dist compile-check bisect deps clean distclean

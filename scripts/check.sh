@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# check.sh: checkpatch --strict, sparse, kernel-doc, shellcheck, MAINTAINERS, for
-# the series, the companion module and the KUnit suites.
-# What stock has already is not counted against the series.
+# check.sh [quick]: checkpatch --strict, sparse, kernel-doc and linters, for the series, the
+# companion module, the KUnit suites and this repository; that the patches apply, as files
+# and as a release. What stock has already is not counted against the series.
+# quick: without sparse and W=1, which need kernels that were built.
 
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -21,31 +22,35 @@ checkpatch=(--strict --no-signoff --no-summary --terse --show-types
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 bad=0
+quick=
+[ "${1:-}" != quick ] || quick=1
 result() {
 	if [ "$1" -eq 0 ]; then say "ok: $2"; else say "not ok: $2"; bad=1; fi
+}
+
+# none WHAT FINDINGS: fail if there are any.
+none() {
+	[ -z "$2" ] || printf '%s\n' "$2"
+	result "$([ -z "$2" ]; echo $?)" "$1"
 }
 
 # Findings without line numbers, so that a moved line is no new finding.
 plain() { sed -E 's/:[0-9]+(:[0-9]+)?(:| )/: /; s/[ \t]+/ /g' | sort; }
 
 # compare WHAT STOCK PATCHED: fail on findings that stock does not have.
-compare() {
-	local new
-	new=$(comm -13 <(plain <"$2") <(plain <"$3"))
-	[ -z "$new" ] || printf '%s\n' "$new"
-	result "$([ -z "$new" ]; echo $?)" "$1"
-}
+compare() { none "$1" "$(comm -13 <(plain <"$2") <(plain <"$3"))"; }
 
 mapfile -t touched < <([ -d "$tree" ] && git -C "$tree" diff --name-only --diff-filter=d base series)
 
 # --- patches --------------------------------------------------------------
-n=0
 mapfile -t list < <(list_patches)
-for p in "${list[@]}"; do
-	# checkpatch leaves a cache in the current folder
-	(cd "$work" && perl "$tree/scripts/checkpatch.pl" --root="$tree" "${checkpatch[@]}" "$p") |
-		sed "s|^$top/||" || n=$((n + 1))
-done
+# checkpatch leaves a cache in the current folder; and it ends at a file that is empty.
+checkpatch() {
+	(cd "$work" && xargs -r -P "$JOBS" -n 1 perl "$tree/scripts/checkpatch.pl" --root="$tree" \
+		"${checkpatch[@]}" "$@") | sed "s|^$top/||"
+}
+n=0
+printf '%s\n' "${list[@]}" | checkpatch || n=1
 result "$n" "checkpatch --strict, ${#list[@]} patches"
 
 # --- apply ----------------------------------------------------------------
@@ -80,11 +85,40 @@ if [ "${#touched[@]}" -gt 0 ]; then
 	grep -q "is Linux ${BASE%%.*}.99, and there are patches for .*$BASE" "$work/apply" || n=1
 	[ "$n" -eq 0 ] || cat "$work/apply"
 	result "$n" "make apply, by the version of a tree"
+
+	# What README of a release says, where it was unpacked
+	unpack_touched
+	set +e
+	(
+		set -ex
+		"$top/scripts/dist.sh" "$work/dist"
+		(umask 077; TZ=UTC+5 "$top/scripts/dist.sh" "$work/again")
+		diff -r "$work/dist" "$work/again"
+		tar -x -C "$work" -f "$work/dist/mhp-subsection-"*"-$BASE.tar.xz"
+		export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null
+		cd "$work/linux"
+		git init -q
+		git config user.name check
+		git config user.email check
+		git add -A
+		git commit -qm base
+		cd "$work/mhp-subsection-"*"-$BASE"
+		sed -n "s|/path/to/linux|$work/linux|; s/^    ls /ls /p" README | sh -ex
+		cd "$work/linux"
+		git rm -qr .
+		git -C "$tree" archive series Makefile "${touched[@]}" | tar -x
+		git add -A
+		git diff --cached --exit-code --stat
+	) >"$work/dist.log" 2>&1
+	n=$?
+	set -e
+	[ "$n" -eq 0 ] || tail -n 20 "$work/dist.log"
+	result "$n" "make dist: the same twice, and applies, which gives branch series"
 fi
 
 # --- sparse ---------------------------------------------------------------
 objects=()
-for f in "${touched[@]}"; do
+[ "$quick" ] || for f in "${touched[@]}"; do
 	[[ $f == *.c ]] && [ -f "$bdir/patched/obj/${f%.c}.o" ] && objects+=("${f%.c}.o")
 done
 # shellcheck disable=SC2317 # step calls it
@@ -118,28 +152,22 @@ if [ "${#docs[@]}" -gt 0 ]; then
 	for f in stock patched; do
 		src=$tree
 		[ "$f" = patched ] || src=$stock
-		(
-			cd "$src"
-			for d in "${docs[@]}"; do
-				[ ! -f "$d" ] || perl scripts/kernel-doc -none -Wall "$d"
-			done
-		) >"$work/doc-$f" 2>&1 || true
+		(cd "$src" && find "${docs[@]}" -exec perl scripts/kernel-doc -none -Wall {} +) \
+			2>&1 | grep -v '^find: ' >"$work/doc-$f" || true
 	done
 	compare "kernel-doc -Wall, ${#docs[@]} files, findings that stock does not have" \
 		"$work/doc-stock" "$work/doc-patched"
 fi
 
 # --- companion module, KUnit suites ------------------------------------------------------
-(cd "$work" && perl "$tree/scripts/checkpatch.pl" --root="$tree" "${checkpatch[@]}" -f "$top"/{module,kunit}/*.[ch] "$top"/scripts/guest/*/*.[ch]) |
-	sed "s|^$top/||" >"$work/module-style" || true
-cat "$work/module-style"
-result "$([ ! -s "$work/module-style" ]; echo $?)" "checkpatch --strict, modules and KUnit suites"
+n=0
+printf '%s\n' "$top"/{module,kunit}/*.[ch] "$top"/scripts/guest/*/*.[ch] | checkpatch -f || n=1
+result "$n" "checkpatch --strict, modules and KUnit suites"
 
-perl "$tree/scripts/kernel-doc" -none -Wall "$top"/{module,kunit}/*.[ch] >"$work/module-doc" 2>&1 || true
-cat "$work/module-doc"
-result "$([ ! -s "$work/module-doc" ]; echo $?)" "kernel-doc -Wall, companion module and KUnit suites"
+none "kernel-doc -Wall, companion module and KUnit suites" \
+	"$(perl "$tree/scripts/kernel-doc" -none -Wall "$top"/{module,kunit}/*.[ch] 2>&1)"
 
-for what in module kunit; do
+[ "$quick" ] || for what in module kunit; do
 	for f in stock patched; do
 		cp -r "$top/$what" "$work/$what-$f"
 		[ "$what" = module ] || cp "$top"/module/{vmemmap.h,probe.h,compat.h,compat.mk} "$work/$what-$f/"
@@ -154,38 +182,34 @@ done
 
 # --- this repository ------------------------------------------------------
 cd "$top"
-mapfile -t scripts < <(git ls-files -co --exclude-standard | while read -r f; do
-	[ -f "$f" ] && head -n 1 "$f" | grep -qE '^#!.*[/ ](ba)?sh( |$)' && echo "$f"
-done; echo scripts/lib.sh)
+# with_first_line REGEX: the files whose first line says so
+with_first_line() {
+	local f line
+	git ls-files -co --exclude-standard | while read -r f; do
+		[ ! -f "$f" ] || ! read -r line <"$f" || [[ ! $line =~ $1 ]] || echo "$f"
+	done
+}
+mapfile -t scripts < <(with_first_line '^#!.*[/ ](ba)?sh( |$)'; echo scripts/lib.sh)
 n=0
 shellcheck -x "${scripts[@]}" || n=1
 result "$n" "shellcheck, ${#scripts[@]} scripts"
 
+mapfile -t scripts < <({ with_first_line '^#!.*python'; git ls-files -co --exclude-standard '*.py'; } | sort -u)
 n=0
-if [ -d "$tree" ]; then
-	while read -r f; do
-		perl "$tree/scripts/get_maintainer.pl" --no-tree --no-git --no-git-fallback \
-			--mpath MAINTAINERS -f "$f" 2>&1 |
-			grep -q developers@mhp-subsection.invalid || { say "$f has no entry in MAINTAINERS"; n=1; }
-	done < <(git ls-files)
-	perl "$tree/scripts/get_maintainer.pl" --no-tree --mpath MAINTAINERS \
-		--self-test=patterns >"$work/maint" 2>&1 || true
-	if grep -qE 'warning|error' "$work/maint"; then cat "$work/maint"; n=1; fi
-fi
-result "$n" "MAINTAINERS covers every file"
+flake8 --max-line-length=100 "${scripts[@]}" || n=1
+result "$n" "flake8, ${#scripts[@]} files"
+
+mapfile -t entries < <(sed -n 's/^F:\t//p' MAINTAINERS)
+none "MAINTAINERS covers every file" "$(git ls-files -- . "${entries[@]/#/:(exclude,glob)}"
+	git ls-files --error-unmatch -- "${entries[@]/#/:(glob)}" 2>&1 >/dev/null
+	"$tree/scripts/get_maintainer.pl" --no-tree --no-git --no-git-fallback --mpath MAINTAINERS \
+		-f Makefile 2>&1 | grep -v 'developers@mhp-subsection.invalid')"
 
 n=0
 scripts/docs.py --check || n=1
 [ "$(wc -l <README.md)" -le 200 ] || n=1
 result "$n" "pages that are made are what they are made of; README.md has at most 200 lines"
 
-n=0
-while read -r f; do
-	case $f in
-	COPYING | MAINTAINERS | docs/results.json | patches/* | *.patch | *.txt | *.md | *.svg | scripts/guest/motd) continue ;;
-	esac
-	[ -f "$f" ] || continue
-	head -n 3 "$f" | grep -q 'SPDX-License-Identifier:' || { say "$f has no SPDX line"; n=1; }
-done < <(git ls-files)
-result "$n" "SPDX lines"
+none "SPDX lines" "$(git grep -L 'SPDX-License-Identifier:' -- . ':!COPYING' ':!MAINTAINERS' ':!patches' \
+	':!docs/results.json' ':!scripts/guest/motd' ':!*.patch' ':!*.txt' ':!*.md' ':!*.svg')"
 exit "$bad"

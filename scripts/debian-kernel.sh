@@ -10,6 +10,7 @@
 . "$(dirname "$0")/lib.sh"
 
 out=$build/debian-$BASE
+module_version=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$top/module/dkms.conf")
 
 # As an administrator would: headers and DKMS from Debian, the module's source below
 # /usr/src. Of the kernel, only the files that boot it are taken.
@@ -18,15 +19,15 @@ build_module() {
 	local mirror work=$out/new
 	mirror=$(debian_mirror) || die "apt knows no mirror of Debian"
 	rm -rf "$work"
-	mkdir -p "$work/mhp_debug-1.0"
-	cp "$top"/module/{Kbuild,Makefile,dkms.conf,*.[ch],compat.mk} "$work/mhp_debug-1.0/"
+	mkdir -p "$work/mhp_debug-$module_version"
+	cp "$top"/module/{Kbuild,Makefile,dkms.conf,*.[ch],compat.mk} "$work/mhp_debug-$module_version/"
 	cat >"$work/inside" <<-EOF
 		set -eux
 		version=\$(apt-cache search --names-only '^linux-headers-${BASE//./\\.}\.[0-9]+\+deb13-amd64\$' |
 			sed 's/^linux-headers-\([^ ]*\) .*/\1/' | sort -V | tail -n 1)
 		[ -n "\$version" ] || { echo "error: Debian 13 has no linux-headers-$BASE any more" >&2; exit 1; }
 		apt-get install -y --no-install-recommends "linux-headers-\$version"
-		dkms install mhp_debug/1.0 -k "\$version" --no-depmod
+		dkms install mhp_debug/$module_version -k "\$version" --no-depmod
 		mkdir /out
 		echo "\$version" >/out/version
 		cd /out
@@ -51,7 +52,7 @@ build_module() {
 	EOF
 	mmdebstrap --variant=apt --dpkgopt=force-unsafe-io --include=dkms,xz-utils \
 		--keyring=/usr/share/keyrings/debian-archive-keyring.gpg \
-		--customize-hook="copy-in '$work/mhp_debug-1.0' /usr/src" \
+		--customize-hook="copy-in '$work/mhp_debug-$module_version' /usr/src" \
 		--customize-hook="upload '$work/inside' /inside" \
 		--customize-hook='chroot "$1" sh /inside' \
 		--customize-hook="sync-out /out '$work'" \

@@ -15,7 +15,7 @@ run=(gcc libc6-dev make ccache bc flex bison libelf-dev libssl-dev openssl perl 
      stress-ng kexec-tools qemu-system-x86 seabios acpica-tools)
 arm64=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm qemu-efi-aarch64)
 debian=(mmdebstrap)
-check=(sparse shellcheck)
+check=(sparse shellcheck flake8)
 docs=(gnuplot-nox)
 drgn=(python3-drgn)
 cross=(gcc-aarch64-linux-gnu gcc-powerpc64le-linux-gnu gcc-riscv64-linux-gnu

@@ -240,7 +240,7 @@ bisect() {
 # the same source and configuration.
 tested_as() {
 	echo "$(git -C "$tree" rev-parse "$1^{tree}") $2" \
-		"$(cat "$top"/Kconfig.* | git hash-object --stdin)"
+		"$(cat "$top"/configs/*.config | git hash-object --stdin)"
 }
 
 # A patch that changes nothing of this kernel, such as documentation or another

@@ -39,7 +39,7 @@ PATIENCE = 8            # times that what was asked for may take, for so few
 MOST = 1024             # MiB that are plugged at a time
 BALLOON = (16, 64)      # MiB that the balloon takes
 
-# Loads that need more than Kconfig.fragment has
+# Loads that need more than configs/base.config has
 NEEDS = {'page_owner': 'PAGE_OWNER', 'damon': 'DAMON_SYSFS', 'kmemleak': 'DEBUG_KMEMLEAK'}
 
 

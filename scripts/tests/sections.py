@@ -270,7 +270,7 @@ def dimms_of_two_nodes(t):
 @case()
 def node_comes_and_goes(t):
     """I5: a node that has but one granule comes with it and goes with it."""
-    # Node 1 owns no boot memory: all of its own is hidden.
+    # Node 1 owns no boot memory: all of its own is spare.
     with t.guest(mem='2G', cmdline='mem=1G', args=TWO_NODES) as g:
         expect('nodes online', g.read(f'{NODES}/online').strip(), '0')
         w = World(g)

@@ -18,7 +18,7 @@ images = $(where)$(if $(arm64),/arm64-$(PAGES))
 arm64-archs = $(foreach p,$(or $(PAGES),4k 64k),--arch arm64-$(p))
 
 ifneq ($(arm64),)
-ifneq ($(filter test-debug measure soak check bisect kunit kunit-mutants kunit-coverage,$(MAKECMDGOALS)),)
+ifneq ($(filter test-debug test-distro measure soak check bisect kunit kunit-mutants kunit-coverage,$(MAKECMDGOALS)),)
 $(error ARCH=arm64 is for kernel, module, run, shell, test and test-long)
 endif
 run shell module: PAGES := $(or $(PAGES),4k)
@@ -40,10 +40,10 @@ help: ## list the targets
 	@echo '  KDIR=          use this source tree instead of the Debian package'
 	@echo '  POSTING=       a folder of patches/BASE: the series up to it, for apply, tree, kernel, run, shell,'
 	@echo '                 kunit and test; that posting alone for patches and bisect'
-	@echo '  FLAVOUR=       patched (default), stock, lifetime (up to 02-lifetime), debug, release and'
-	@echo '                 stock-release (both without DEBUG_VM), or'
-	@echo '                 large-order (pages of up to 32 MiB), for kernel, run and shell; large-order'
-	@echo '                 for kunit, too'
+	@echo '  FLAVOUR=       for kernel, run and shell: patched (default), stock, lifetime (up to 02-lifetime),'
+	@echo '                 debug, release and stock-release (without DEBUG_VM), distro and stock-distro'
+	@echo '                 (configured as a kernel of Debian for clouds), or large-order (pages of up to'
+	@echo '                 32 MiB), which kunit takes, too'
 	@echo '  ARCH=          x86_64 (default) or arm64, for kernel, run, shell and test'
 	@echo '  PAGES=         with ARCH=arm64: 4k or 64k (default: both; 4k for run and shell)'
 	@echo '  JOBS=          parallel compile jobs (default: one per CPU)'
@@ -65,7 +65,11 @@ test: $(if $(arm64),kernel-test,$(if $(CASES),$(named),$(if $(filter-out --have 
 test-quick: kernel ## the quick cases, and KUnit as a module, on the patched kernel alone
 	@BASE=$(where) scripts/test.py $(have) --quick --no-stock kunit_as_module
 
-test-debug: deps ## run them on the debug flavour
+test-distro: deps ## the same, on a kernel that is configured as Debian's
+	@FLAVOUR=distro scripts/kernel.sh build
+	@BASE=$(where) scripts/test.py $(have) --flavour distro --quick --no-stock kunit_as_module $(CASES)
+
+test-debug: deps ## run the test cases on the debug flavour
 	@FLAVOUR=stock scripts/kernel.sh build
 	@FLAVOUR=debug scripts/kernel.sh build
 	@BASE=$(where) scripts/test.py --flavour debug $(CASES)

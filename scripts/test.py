@@ -25,6 +25,10 @@ import lib  # noqa: E402
 from guest import BASE, BUILD, TOP, GuestError, QMPError, choose_accel  # noqa: E402
 
 
+# Flavours to test, and the flavour whose cases they pass as well
+FLAVOURS = {'patched': 'patched', 'debug': 'debug', 'distro': 'patched'}
+
+
 def load_cases():
     folder = os.path.join(TOP, 'scripts', 'tests')
     for name in sorted(os.listdir(folder)):
@@ -37,7 +41,7 @@ def select(cases, args):
     """(case, architecture) of what to run, in order; a name that selects none is an
     error."""
     chosen = [(c, a) for a in args.arch for c in cases
-              if args.flavour in c.flavours and a in c.archs
+              if {args.flavour, FLAVOURS[args.flavour]} & {*c.flavours} and a in c.archs
               and lib.version(args.base) >= c.since
               and c.needs <= lib.STEPS.index(args.have)]
     quick = {c for c, _ in chosen if args.quick and c.quick}
@@ -166,7 +170,7 @@ def main():
     parser.add_argument('--base', default=BASE)
     parser.add_argument('--arch', choices=lib.ARCHS, action='append',
                         help='kernels to run on (x86_64); may be given more than once')
-    parser.add_argument('--flavour', choices=('patched', 'debug'), default='patched')
+    parser.add_argument('--flavour', choices=FLAVOURS, default='patched')
     parser.add_argument('--quick', action='store_true', help='the cases that every patch must pass')
     parser.add_argument('--no-stock', dest='stock', action='store_false',
                         help='skip cases that compare with the stock kernel')

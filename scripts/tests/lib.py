@@ -58,8 +58,8 @@ ARCHS = ('x86_64', 'arm64-4k', 'arm64-64k')
 FOUR_K = ARCHS[:2]
 # How far a series must have come for a case: the kernel need only boot; it has the
 # fixes; walkers may walk; it takes granules, and so do its drivers; they host their memmap;
-# the companion module shows all that.
-STEPS = ('boot', 'fixes', 'lifetime', 'granules', 'memmap', 'virtio-mem', 'debug')
+# the companion module shows all that; it is traced.
+STEPS = ('boot', 'fixes', 'lifetime', 'granules', 'memmap', 'virtio-mem', 'debug', 'trace')
 Case = namedtuple('Case', 'name run doc quick long first flavours archs needs since')
 CASES = []
 

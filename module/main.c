@@ -15,6 +15,7 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/string_helpers.h>
+#include <linux/timekeeping.h>
 #include <linux/uaccess.h>
 
 #include "mhp_debug.h"
@@ -54,7 +55,8 @@ static void set_last_error(struct mhp_request *req, int err, char *text)
 		strscpy(last_error.reason, "out of memory");
 	else if (err == -EINTR)
 		strscpy(last_error.reason, "the writer was killed");
-	else
+	else if (!mhp_blocked_by(req->began, req->start, req->size,
+				 last_error.reason, sizeof(last_error.reason)))
 		strscpy(last_error.reason,
 			"refused by memory hotplug, see the kernel's log");
 	kfree(last_error.request);
@@ -142,6 +144,7 @@ static ssize_t mhp_write(struct file *file, const char __user *ubuf,
 	if (!ret) {
 		char *words = kstrdup(text, GFP_KERNEL);
 
+		req->began = ktime_get_mono_fast_ns();
 		ret = words ? mhp_parse(req, knob, words) : -ENOMEM;
 		if (!ret)
 			ret = knob->run(req);

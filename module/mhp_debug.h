@@ -140,6 +140,7 @@ struct mhp_section {
  * @memmap: MHP_MEMMAP_SELF or MHP_MEMMAP_REGULAR
  * @online_type: what to do with memory that was added
  * @pfn: page frame number
+ * @began: ktime_get_mono_fast_ns() when it was about to run
  * @reason: why the request failed, in words
  * @violations: lines that the self check has found, or NULL
  * @violations_len: bytes of these
@@ -154,6 +155,7 @@ struct mhp_request {
 	enum mhp_memmap memmap;
 	enum mmop online_type;
 	unsigned long pfn;
+	u64 began;
 	char reason[MHP_REASON_SIZE];
 	char *violations;
 	size_t violations_len;
@@ -236,6 +238,7 @@ int mhp_offline_and_remove(struct mhp_request *req);
 void mhp_stats_init(void);
 void mhp_stats_exit(void);
 int mhp_stats_show(struct seq_file *m, void *v);
+bool mhp_blocked_by(u64 since, u64 start, u64 size, char *buf, size_t len);
 
 /* selfcheck.c */
 int mhp_selfcheck(struct mhp_request *req);

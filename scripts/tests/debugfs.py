@@ -20,6 +20,7 @@ KNOBS = ('add', 'remove', 'online', 'offline', 'offline_and_remove', 'selfcheck'
 STRUCT_PAGE = 64
 
 HEX, NUM, NA = r'0x[0-9a-f]+', r'\d+', r'n/a'
+OPS = '(?:add|remove|online|offline|populate)'
 # The form of every line
 LINES = {
     'granularity': [rf'granularity_bytes={NUM} subsection_bytes={NUM} pageblock_bytes={NUM} '
@@ -40,9 +41,8 @@ LINES = {
                rf'waste_bytes=(?:{NUM}|{NA})'],
     'map': [r'# .{1,78}', r'0x[0-9a-f]{13} [BbOoMmD.]{64}', rf'\* {NUM} more like this, {NUM} MiB',
             rf'- nothing for {NUM} MiB'],
-    'stats': [rf'op=(?:add|remove|online|offline) ok={NUM} failed={NUM} missed={NUM} bytes={NUM} '
-              rf'mean_ns={NUM} max_ns={NUM}',
-              rf'op=(?:add|remove|online|offline) errno=(?:-{NUM}|other) failed={NUM}'],
+    'stats': [rf'op={OPS} ok={NUM} failed={NUM} missed={NUM} bytes={NUM} mean_ns={NUM} max_ns={NUM}',
+              rf'op={OPS} errno=(?:-{NUM}|other) failed={NUM}'],
     'last_error': [rf'knob=\w+ errno=-{NUM} reason=".*" request=".*"', rf'violations={NUM}',
                    r'(?:section|extent|addr|node)=.*: .*'],
 }
@@ -647,7 +647,8 @@ def debugfs_is_killable(t):
         with g.filled(40 * MIB) as verify:
             g.mod_ok(f'pin {h(SPARE)} {h(64 * MIB)}')
             # By range it ends by itself; by a state file it does not.
-            refused(g, 'offline', WAITING['offline'], 'EBUSY', "see the kernel's log")
+            refused(g, 'offline', WAITING['offline'], 'EBUSY',
+                    'migration failure: pfn=0x' if t.has('trace') else "see the kernel's log")
             w.check(rams, 'refused')
             state = f'{MEMORY}/memory{SPARE // SECTION}/state'
             g.sh(f"bash -c 'printf offline >{state}' >/dev/null 2>&1 & echo $! >/tmp/writer; "

@@ -55,6 +55,15 @@ static inline int mhp_alloc_contig_range(unsigned long start, unsigned long end,
 }
 #endif
 
+/* With the series, who takes over pages that go online may tell of which it keeps none. */
+#ifdef MHP_HAS_KEEPS_PAGES
+#define mhp_set_online_page_callback(callback) \
+	set_online_page_callback(callback, NULL)
+#else
+#define mhp_set_online_page_callback(callback) \
+	set_online_page_callback(callback)
+#endif
+
 /* Pageblocks became isolated by a bit, so that their migratetype is kept. */
 #ifdef MHP_HAS_ISOLATE_MODE
 #define mhp_start_isolate_page_range(start, end) \

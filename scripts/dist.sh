@@ -67,4 +67,4 @@ done
 cd "$out"
 sha256sum -- * >"$scratch/SHA256SUMS"
 mv "$scratch/SHA256SUMS" .
-say "version $version:" "$(rel "$out")"/*
+say "version $version: $(rel "$out")"

@@ -169,12 +169,11 @@ static struct kunit_case mhp_extent_range_cases[] = {
 
 static struct kunit_suite mhp_extent_range_suite = {
 	.name = "mhp_extent_range",
-	.init = mhp_fixture_init,
+	.init = mhp_fixture_init_literal,
 	.exit = mhp_fixture_exit,
 	.test_cases = mhp_extent_range_cases,
 };
 
-/* Not with the others, as it is not there as a module */
 kunit_test_suite(mhp_extent_range_suite);
 
 #endif /* !MODULE */

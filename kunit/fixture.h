@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the suites share: spare memory, snapshots of what hotplug must leave as it was,
- * sysfs files, and a notifier that notes its calls and refuses.
+ * What the suites share. It needs nothing but KUnit, and spare memory that somebody gives
+ * explicitly: without that, cases are skipped.
  *
  * A case may add what it likes within the spare memory: mhp_fixture_exit() removes it.
+ *
+ * Suites that need more than that are named so, as race_kunit.c, or sysfs_stock_kunit.c:
+ * sysfs and other files, for which there is sysfs.h; threads and timing; a driver and its
+ * device. In a kernel tree they are in a folder of their own, and have an option of their
+ * own. MHP_KUNIT_SYSTEM tells whether they are there.
  *
  * Without the series there is no CONFIG_MHP_SUBSECTION, and mhp_stock is the only suite;
  * with its first postings, which can be told by <linux/memmap_walk.h>, there is mhp_walk, too.
@@ -52,6 +57,7 @@ struct mhp_zone_snapshot {
  * @isolated: of each zone, pageblocks that the page allocator must not use
  * @node_present: pages of each node
  * @totalram: pages
+ * @memmap_pages: pages that memmaps take, as /proc/vmstat says
  * @ram_bytes: System RAM in the resource tree
  * @extents: memory extents
  * @online: of these, online
@@ -69,6 +75,7 @@ struct mhp_snapshot {
 	unsigned int isolated[MHP_KUNIT_NODES][MAX_NR_ZONES];
 	unsigned long node_present[MHP_KUNIT_NODES];
 	unsigned long totalram;
+	unsigned long memmap_pages;
 	u64 ram_bytes;
 	unsigned long extents;
 	unsigned long online;
@@ -106,42 +113,42 @@ struct mhp_call {
 	struct memory_notify arg;
 };
 
+/* spare.c */
+int mhp_find_spare(struct kunit *test);
+u64 mhp_spare_first(void);
 u64 mhp_spare_start(struct kunit *test);
-int mhp_kernel_zone(int nid, u64 start, u64 size);
 u64 mhp_spare_size(void);
 u64 mhp_least_size(void);
 u64 mhp_edge_start(struct kunit *test);
 u64 mhp_edge_size(struct kunit *test);
-void mhp_take_snapshot(struct kunit *test, struct mhp_snapshot *snap);
-void mhp_expect_snapshot(struct kunit *test, const struct mhp_snapshot *snap,
-			 const char *when);
-bool mhp_same_snapshot(struct kunit *test, const struct mhp_snapshot *snap);
-int mhp_fixture_init(struct kunit *test);
-void mhp_fixture_exit(struct kunit *test);
-ssize_t mhp_sysfs_read(const char *path, char *buf, size_t size);
-ssize_t mhp_sysfs_write(const char *path, const char *text);
-bool mhp_sysfs_exists(const char *path);
-int mhp_sysfs_count(const char *path);
-void mhp_must_set_policy(struct kunit *test, const char *policy);
-int mhp_must_register_group(struct kunit *test, unsigned long max_pages);
-void mhp_must_unregister_group(struct kunit *test, int group);
+int mhp_kernel_zone(int nid, u64 start, u64 size);
+void mhp_must_be_spare(struct kunit *test, u64 start, u64 size);
+void mhp_must_add(struct kunit *test, int nid, u64 start, u64 size, mhp_t flags);
+void mhp_must_remove(struct kunit *test, u64 start, u64 size);
+int mhp_online(u64 start, u64 size, enum mmop type);
+int mhp_offline(u64 start, u64 size);
+void mhp_must_take_pages(struct kunit *test, unsigned long pfn, unsigned long end, gfp_t gfp);
+bool mhp_is_leftover(u64 *addr);
+void mhp_remove_leftovers(struct kunit *test);
+
+/* expect.c */
 bool mhp_is_mapped(u64 addr);
 void mhp_find_backing(struct kunit *test, u64 start, u64 size, u64 low, u64 high,
 		      struct mhp_backing *backing);
-void mhp_must_add(struct kunit *test, int nid, u64 start, u64 size, mhp_t flags);
-void mhp_must_remove(struct kunit *test, u64 start, u64 size);
-void mhp_must_add_device(struct kunit *test, u64 start, u64 size);
-void mhp_must_add_device_altmap(struct kunit *test, u64 start, u64 size,
-				unsigned long reserve, unsigned long free);
-void mhp_must_hide_device(struct kunit *test, u64 start, u64 size);
-int mhp_hide_device(u64 start, u64 size);
-void mhp_must_remove_device(struct kunit *test, u64 start);
-int mhp_online(u64 start, u64 size, enum mmop type);
-int mhp_offline(u64 start, u64 size);
 void mhp_expect_online(struct kunit *test, u64 start, u64 size, int nid,
 		       enum zone_type zone);
 void mhp_expect_offline(struct kunit *test, u64 start, u64 size);
 void mhp_expect_hole(struct kunit *test, u64 start, u64 size);
+
+/* snapshot.c */
+void mhp_take_snapshot(struct kunit *test, struct mhp_snapshot *snap);
+void mhp_expect_snapshot(struct kunit *test, const struct mhp_snapshot *snap,
+			 const char *when);
+bool mhp_same_snapshot(struct kunit *test, const struct mhp_snapshot *snap);
+
+/* notify.c */
+int mhp_watch_notifications(void);
+void mhp_unwatch_notifications(void);
 void mhp_veto(struct kunit *test, unsigned long action, unsigned int nth, int err);
 unsigned int mhp_veto_calls(void);
 void mhp_forget_calls(void);
@@ -149,17 +156,48 @@ const struct mhp_call *mhp_get_call(unsigned int i);
 unsigned int mhp_count_calls(unsigned long action);
 void mhp_withhold(struct kunit *test);
 void mhp_unwithhold(void);
-void mhp_must_take_pages(struct kunit *test, unsigned long pfn, unsigned long end, gfp_t gfp);
-char *mhp_read_sysfs(struct kunit *test, const char *path);
 
-extern struct kunit_suite mhp_stock_suite;
-extern struct kunit_suite mhp_subsection_suite;
-extern struct kunit_suite mhp_edge_suite;
-extern struct kunit_suite mhp_range_suite;
-extern struct kunit_suite mhp_extent_suite;
-extern struct kunit_suite mhp_online_suite;
-extern struct kunit_suite mhp_zone_device_suite;
-extern struct kunit_suite mhp_unwind_suite;
-extern struct kunit_suite mhp_race_suite;
+/* zone_device.c */
+int mhp_add_device(u64 start, u64 size);
+int mhp_hide_device(u64 start, u64 size);
+int mhp_remove_device(u64 start);
+void mhp_remove_devices(void);
+void mhp_must_add_device(struct kunit *test, u64 start, u64 size);
+void mhp_must_add_device_altmap(struct kunit *test, u64 start, u64 size,
+				unsigned long reserve, unsigned long free);
+void mhp_must_hide_device(struct kunit *test, u64 start, u64 size);
+void mhp_must_remove_device(struct kunit *test, u64 start);
+
+/* reports.c */
+void mhp_begin_reports(void);
+const char *mhp_next_report(void);
+
+/* fixture.c */
+int mhp_fixture_init(struct kunit *test);
+int mhp_fixture_init_literal(struct kunit *test);
+void mhp_fixture_exit(struct kunit *test);
+void mhp_must_set_policy(struct kunit *test, enum mmop policy);
+int mhp_must_register_group(struct kunit *test, unsigned long max_pages);
+void mhp_must_unregister_group(struct kunit *test, int group);
+
+#ifdef MHP_KUNIT_SYSTEM
+/* sysfs.c */
+void mhp_snapshot_files(struct kunit *test, struct mhp_snapshot *snap);
+#else
+static inline void mhp_snapshot_files(struct kunit *test, struct mhp_snapshot *snap)
+{
+}
+#endif
+
+/* KUNIT_ARRAY_PARAM_DESC() for cases that are in another file than their suite */
+#define MHP_DECLARE_PARAMS(name)						\
+	const void *MHP_GENERATOR(mhp_##name##_gen_params)
+
+#define MHP_ARRAY_PARAM_DESC(name, array, desc_member)				\
+	KUNIT_ARRAY_PARAM_DESC(name, array, desc_member)			\
+	const void *MHP_GENERATOR(mhp_##name##_gen_params)			\
+	{									\
+		return mhp_next_param(name##_gen_params, prev, desc);		\
+	}
 
 #endif /* _MHP_KUNIT_FIXTURE_H */

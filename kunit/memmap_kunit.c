@@ -10,20 +10,22 @@
 
 #include "fixture.h"
 
+/* Where an extent is, and pages of its memmap: 64 bytes for each 4 KiB are 8 for 2 MiB. */
 struct place_param {
 	const char *name;
 	u64 offset;
 	u64 size;
+	unsigned long memmap;
 };
 
 static const struct place_param places[] = {
-	{ "one_granule", 0, SZ_2M },
-	{ "one_granule_inside", SZ_64M, SZ_2M },
-	{ "part_of_a_section", SZ_2M, SZ_32M + SZ_4M },
-	{ "one_section", 0, SZ_128M },
-	{ "section_and_granule", 0, SZ_128M + SZ_2M },
-	{ "granule_and_section", SZ_128M - SZ_2M, SZ_128M + SZ_2M },
-	{ "both_ends_unaligned", SZ_128M - SZ_4M, SZ_256M + SZ_8M },
+	{ "one_granule", 0, SZ_2M, 8 },
+	{ "one_granule_inside", SZ_64M, SZ_2M, 8 },
+	{ "part_of_a_section", SZ_2M, SZ_32M + SZ_4M, 144 },
+	{ "one_section", 0, SZ_128M, 512 },
+	{ "section_and_granule", 0, SZ_128M + SZ_2M, 520 },
+	{ "granule_and_section", SZ_128M - SZ_2M, SZ_128M + SZ_2M, 520 },
+	{ "both_ends_unaligned", SZ_128M - SZ_4M, SZ_256M + SZ_8M, 1056 },
 };
 
 KUNIT_ARRAY_PARAM_DESC(place, places, name);
@@ -75,8 +77,6 @@ static void need_memmap_on_memory(struct kunit *test)
 {
 	if (!mhp_supports_memmap_on_memory())
 		kunit_skip(test, "memory_hotplug.memmap_on_memory is off");
-	if (sizeof(struct page) != 64)
-		kunit_skip(test, "struct page has not 64 bytes");
 }
 
 /* I8: each page of memmap lies at the start of its own extent, and no byte is lost. */
@@ -108,7 +108,7 @@ static void mhp_memmap_regular(struct kunit *test)
 
 	mhp_must_add(test, 0, start, place->size, MHP_NONE);
 	KUNIT_EXPECT_EQ(test, count_strays(test, start, place->size, start, start + place->size),
-			(unsigned long)PFN_UP(PHYS_PFN(place->size) * sizeof(struct page)));
+			place->memmap);
 }
 
 /* I8: what hosts memmap counts as present, and not as managed. */
@@ -117,7 +117,6 @@ static void mhp_memmap_counters(struct kunit *test)
 	const struct place_param *place = test->param_value;
 	u64 start = mhp_spare_start(test) + place->offset;
 	unsigned long pages = PHYS_PFN(place->size);
-	unsigned long hosted = PFN_UP(pages * sizeof(struct page));
 	const struct mhp_zone_snapshot *a, *b;
 	struct mhp_snapshot before, now;
 
@@ -129,8 +128,8 @@ static void mhp_memmap_counters(struct kunit *test)
 	a = &before.zones[0][ZONE_MOVABLE];
 	b = &now.zones[0][ZONE_MOVABLE];
 	KUNIT_EXPECT_EQ(test, b->present, a->present + pages);
-	KUNIT_EXPECT_EQ(test, b->managed, a->managed + pages - hosted);
-	KUNIT_EXPECT_EQ(test, now.totalram, before.totalram + pages - hosted);
+	KUNIT_EXPECT_EQ(test, b->managed, a->managed + pages - place->memmap);
+	KUNIT_EXPECT_EQ(test, now.totalram, before.totalram + pages - place->memmap);
 	mhp_must_remove(test, start, place->size);
 }
 
@@ -239,7 +238,6 @@ static void mhp_memmap_comes_back(struct kunit *test)
 	};
 	const struct place_param *place = test->param_value;
 	u64 start = mhp_spare_start(test) + place->offset;
-	unsigned long hosted = PFN_UP(PHYS_PFN(place->size) * sizeof(struct page));
 	struct mhp_snapshot before;
 	int i;
 
@@ -249,7 +247,7 @@ static void mhp_memmap_comes_back(struct kunit *test)
 		mhp_must_add(test, 0, start, place->size, turns[i]);
 		KUNIT_EXPECT_EQ(test, count_strays(test, start, place->size, start,
 						   start + place->size),
-				turns[i] == MHP_NONE ? hosted : 0UL);
+				turns[i] == MHP_NONE ? place->memmap : 0UL);
 		KUNIT_ASSERT_EQ(test, mhp_online(start, place->size, MMOP_ONLINE_MOVABLE), 0);
 		mhp_must_remove(test, start, place->size);
 		mhp_expect_hole(test, start, place->size);
@@ -416,8 +414,7 @@ static void mhp_memmap_kernel_zone(struct kunit *test)
 			hosting += PageVmemmapSelfHosted(page) && page_count(page) == 1;
 		}
 	}
-	KUNIT_EXPECT_EQ(test, hosting, (unsigned long)PFN_UP(PHYS_PFN(place->size) *
-							     sizeof(struct page)));
+	KUNIT_EXPECT_EQ(test, hosting, place->memmap);
 	KUNIT_ASSERT_EQ(test, mhp_offline(start, place->size), 0);
 	mhp_expect_snapshot(test, &added, "offline again");
 }
@@ -444,12 +441,18 @@ static struct kunit_case mhp_memmap_cases[] = {
 	{}
 };
 
+static int memmap_init(struct kunit *test)
+{
+	if (sizeof(struct page) != 64 || PAGE_SIZE != SZ_4K)
+		kunit_skip(test, "pages are not of 4 KiB, or struct page not of 64 bytes");
+	return mhp_fixture_init_literal(test);
+}
+
 static struct kunit_suite mhp_memmap_suite = {
 	.name = "mhp_memmap",
-	.init = mhp_fixture_init,
+	.init = memmap_init,
 	.exit = mhp_fixture_exit,
 	.test_cases = mhp_memmap_cases,
 };
 
-/* Not with the others: the postings before do without. */
 kunit_test_suite(mhp_memmap_suite);

@@ -3,7 +3,7 @@
 # reserved, and the suites plug it; and the 66 MiB before, which share a section with
 # boot memory, and an area of the largest pages, too. (Not hidden by mem=: what lies
 # beyond that cannot be added before the system runs, and suites that are built in run
-# before.)
+# before.) Most of the time goes into stack traces, and ORC is slow at them.
 # pylint: disable=import-error
 from ..qemu_config import QemuArchParams
 
@@ -16,11 +16,12 @@ CONFIG_ACPI=y
 CONFIG_ACPI_NUMA=y
 CONFIG_X86_64_ACPI_NUMA=y
 CONFIG_PCI=y
-CONFIG_ARCH_MEMORY_PROBE=y''',
+CONFIG_ARCH_MEMORY_PROBE=y
+CONFIG_UNWINDER_FRAME_POINTER=y''',
                            qemu_arch='x86_64',
                            kernel_path='arch/x86/boot/bzImage',
                            kernel_command_line='console=ttyS0 nokaslr memmap=1090M$0x3be00000 '
-                           'mhp_kunit.spare_start=0x40000000 '
+                           'mhp_kunit.spare_start=0x3be00000 mhp_kunit.spare_size=0x44200000 '
                            'memory_hotplug.memmap_on_memory=1 '
                            'memory_hotplug.subsection=1 page_owner=on '
                            'panic=-1',

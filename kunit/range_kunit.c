@@ -9,6 +9,9 @@
 #include <linux/sizes.h>
 
 #include "fixture.h"
+#ifdef MHP_KUNIT_SYSTEM
+#include "sysfs.h"
+#endif
 
 /* Offsets are from the start of the spare memory, which begins with a memory block. */
 struct range_param {
@@ -418,50 +421,10 @@ static void mhp_range_kernel_zone(struct kunit *test)
 	mhp_expect_snapshot(test, &added, "offline again");
 }
 
-#ifdef CONFIG_ARCH_MEMORY_PROBE
-
-#define PROBE	"devices/system/memory/probe"
-
-/* I6: the probe file adds a block, or a range by its size, and nothing else. */
-static void mhp_range_probe(struct kunit *test)
-{
-	static const char * const nonsense[] = {
-		"x", "%#llx x", "%#llx 0", "%#llx 0x1000", "%#llx 0x200000 0", "-%#llx 0x200000",
-	};
-	u64 start = mhp_spare_start(test), block = memory_block_size_bytes();
-	struct mhp_snapshot before;
-	char text[64];
-	int i;
-
-	mhp_take_snapshot(test, &before);
-	for (i = 0; i < ARRAY_SIZE(nonsense); i++) {
-		snprintf(text, sizeof(text), nonsense[i], start);
-		KUNIT_EXPECT_EQ_MSG(test, mhp_sysfs_write(PROBE, text), -EINVAL, "%s", text);
-	}
-	snprintf(text, sizeof(text), "%#llx", start + SZ_4K);
-	KUNIT_EXPECT_EQ(test, mhp_sysfs_write(PROBE, text), -EINVAL);
-	mhp_expect_snapshot(test, &before, "after nonsense");
-
-	snprintf(text, sizeof(text), "%#llx 0x200000", start + block + SZ_8M);
-	KUNIT_ASSERT_EQ(test, mhp_sysfs_write(PROBE, text), 0);
-	mhp_expect_offline(test, start + block + SZ_8M, SZ_2M);
-	mhp_expect_hole(test, start + block + SZ_8M + SZ_2M, SZ_2M);
-	KUNIT_EXPECT_EQ(test, mhp_sysfs_write(PROBE, text), -EEXIST);
-	snprintf(text, sizeof(text), "%#llx", start);
-	KUNIT_ASSERT_EQ(test, mhp_sysfs_write(PROBE, text), 0);
-	mhp_expect_offline(test, start, block);
-	mhp_must_remove(test, start + block + SZ_8M, SZ_2M);
-	mhp_must_remove(test, start, block);
-	mhp_expect_snapshot(test, &before, "removed");
-}
-
-#define PROBE_CASE	KUNIT_CASE(mhp_range_probe),
-#else
-#define PROBE_CASE
-#endif /* CONFIG_ARCH_MEMORY_PROBE */
-
 static struct kunit_case mhp_range_cases[] = {
-	PROBE_CASE
+#if defined(MHP_KUNIT_SYSTEM) && defined(CONFIG_ARCH_MEMORY_PROBE)
+	KUNIT_CASE(mhp_range_probe),
+#endif
 	KUNIT_CASE_PARAM_ATTR(mhp_range_round_trip, range_gen_params,
 			      { .speed = KUNIT_SPEED_SLOW }),
 	KUNIT_CASE_PARAM_ATTR(mhp_range_round_trip_self_hosted, range_gen_params,
@@ -482,9 +445,11 @@ static struct kunit_case mhp_range_cases[] = {
 	{}
 };
 
-struct kunit_suite mhp_range_suite = {
+static struct kunit_suite mhp_range_suite = {
 	.name = "mhp_range",
-	.init = mhp_fixture_init,
+	.init = mhp_fixture_init_literal,
 	.exit = mhp_fixture_exit,
 	.test_cases = mhp_range_cases,
 };
+
+kunit_test_suite(mhp_range_suite);

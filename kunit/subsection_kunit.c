@@ -101,17 +101,22 @@ static void mhp_subsection_no_usage(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, pfn_section_online(ms, PAGES_PER_SECTION - 1));
 }
 
-/* I1: the granule is a sub-section or a pageblock, whichever is larger. */
+/* I1: memory comes by granules, which are no less than what maps and the allocator know. */
 static void mhp_subsection_granule(struct kunit *test)
 {
-	u64 granule = mhp_granule_bytes();
+	const u64 start = mhp_spare_start(test), granule = mhp_granule_bytes();
 
-	KUNIT_EXPECT_EQ(test, granule, (u64)max_t(unsigned long, SUBSECTION_SIZE,
-						  pageblock_nr_pages << PAGE_SHIFT));
-	if (IS_ENABLED(CONFIG_X86_64) && pageblock_order == 9)
+	if (PAGE_SHIFT == 12 && pageblock_order <= 9)
 		KUNIT_EXPECT_EQ(test, granule, (u64)SZ_2M);
-	KUNIT_EXPECT_TRUE(test, is_power_of_2(granule));
+	KUNIT_EXPECT_TRUE(test, IS_ALIGNED(PHYS_PFN(granule), PAGES_PER_SUBSECTION));
+	KUNIT_EXPECT_TRUE(test, IS_ALIGNED(PHYS_PFN(granule), pageblock_nr_pages));
 	KUNIT_EXPECT_EQ(test, memory_block_size_bytes() % granule, 0ULL);
+	KUNIT_EXPECT_EQ(test, add_memory(0, start, granule / 2, MHP_NONE), -EINVAL);
+	KUNIT_EXPECT_EQ(test, add_memory(0, start + granule / 2, granule, MHP_NONE), -EINVAL);
+	mhp_expect_hole(test, start, 2 * granule);
+	mhp_must_add(test, 0, start + granule, granule, MHP_NONE);
+	mhp_expect_hole(test, start, granule);
+	mhp_expect_offline(test, start + granule, granule);
 }
 
 /* Literal: what is added, and the online maps of the two sections it is in */
@@ -288,9 +293,11 @@ static struct kunit_case mhp_subsection_cases[] = {
 	{}
 };
 
-struct kunit_suite mhp_subsection_suite = {
+static struct kunit_suite mhp_subsection_suite = {
 	.name = "mhp_subsection",
-	.init = mhp_fixture_init,
+	.init = mhp_fixture_init_literal,
 	.exit = mhp_fixture_exit,
 	.test_cases = mhp_subsection_cases,
 };
+
+kunit_test_suite(mhp_subsection_suite);

@@ -11,7 +11,7 @@
 # what it breaks, and the second of which patch: "Patch: SUBJECT".
 # kunit.sh coverage: which lines and branches of the series the suites execute.
 #
-# Environment: as for kernel.sh, for x86-64. FLAVOUR=large-order makes another kernel, for
+# Environment: as for kernel.sh. FLAVOUR=large-order and ARCH=arm64 make other kernels, for
 # build and run.
 
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -19,8 +19,9 @@
 
 src=$bdir/kunit-src
 name=kunit
-arch=(--arch=x86_64 --qemu_config="$top/kunit/qemu_x86_64.py")
-options=(--make_options="CC=${ccache[*]} gcc")
+arch=(--arch="$ARCH" --qemu_config="$top/kunit/qemu_$ARCH.py")
+[ -z "$variant" ] || arch+=(--cross_compile="$CROSS_COMPILE")
+options=(--make_options="CC=${ccache[*]} ${variant:+$CROSS_COMPILE}gcc")
 patience=1800
 if [ "$FLAVOUR" = large-order ]; then
 	name+=-large-order
@@ -28,30 +29,43 @@ if [ "$FLAVOUR" = large-order ]; then
 	# Of pages of all sizes, there are more, in areas of 16 times the size.
 	patience=7200
 fi
-obj=$bdir/$name
+# Emulated in any case
+[ -z "$variant" ] || patience=7200
+obj=$bdir/${variant:+$variant/}$name
+name+=${variant:+-$variant}
 configs=()
 
-# The suites become mm/mhp_kunit/ of a kernel tree.
+# The suites become mm/tests/mhp/ of a kernel tree, and those that need more than KUnit and
+# spare memory system/ below it.
 install_suites() {
-	local to=$1/mm/mhp_kunit f
-	mkdir -p "$to"
+	local to=$1/mm/tests/mhp f dir
+	mkdir -p "$to/system"
 	for f in "$top"/kunit/{Kconfig,Makefile,*.[ch]} "$top"/module/{probe.h,vmemmap.h,compat.h,compat.mk}; do
-		cmp -s "$f" "$to/${f##*/}" || cp "$f" "$to/"
+		case ${f##*/} in
+		sysfs* | race* | device*) dir=$to/system ;;
+		*) dir=$to ;;
+		esac
+		cmp -s "$f" "$dir/${f##*/}" || cp "$f" "$dir/"
 	done
-	grep -q mhp_kunit "$1/mm/Makefile" ||
-		printf 'obj-%s += mhp_kunit/\n' "\$(CONFIG_MHP_KUNIT_TEST)" >>"$1/mm/Makefile"
-	grep -q mhp_kunit "$1/mm/Kconfig.debug" ||
-		echo 'source "mm/mhp_kunit/Kconfig"' >>"$1/mm/Kconfig.debug"
+	# What has another name now
+	for f in "$to"/*.[ch] "$to"/system/*.[ch]; do
+		[ -f "$top/kunit/${f##*/}" ] || [ -f "$top/module/${f##*/}" ] || rm "$f"
+	done
+	grep -q tests/mhp/ "$1/mm/Makefile" ||
+		printf 'obj-%s += tests/mhp/\n' "\$(CONFIG_MHP_KUNIT_TEST)" >>"$1/mm/Makefile"
+	grep -q tests/mhp/ "$1/mm/Kconfig.debug" ||
+		echo 'source "mm/tests/mhp/Kconfig"' >>"$1/mm/Kconfig.debug"
 }
 
 # What kunit.py merges. CONFIG_MHP_SUBSECTION comes with a posting.
 choose_configs() {
 	local config=$top/kunit/.kunitconfig
-	if ! grep -q ARCH_MHP_SUBSECTION_ENABLE "$src/arch/x86/Kconfig"; then
+	if ! grep -q ARCH_MHP_SUBSECTION_ENABLE "$src/arch/${ARCH%_64}/Kconfig"; then
 		grep -v CONFIG_MHP_SUBSECTION "$config" >"$bdir/$name.config"
 		config=$bdir/$name.config
 	fi
 	configs+=(--kunitconfig="$config")
+	[ "$PAGES" != 64k ] || configs+=(--kconfig_add=CONFIG_ARM64_64K_PAGES=y)
 }
 
 # A checkout of what the series' branch has, beside the tree that is worked in; or of
@@ -250,7 +264,8 @@ esac
 
 verb=$1
 shift
-[ "$verb" = build ] || [ "$("$top/scripts/guest.py" accel)" = kvm ] || without_kvm
+[ "$verb" = build ] || [ -n "$variant" ] || [ "$("$top/scripts/guest.py" accel)" = kvm ] || without_kvm
+mkdir -p "${obj%/*}"
 lock "$bdir/.kunit.lock"
 update_source
 choose_configs

@@ -36,7 +36,10 @@ def count(t, text, suites=SUITES, skipped=0):
 def kunit_py(t, flavour='patched', which=()):
     """What kunit.py says of the suites, or of some, built into a kernel of a flavour."""
     # The base tells which folder it is, of a posting or of KDIR= as well.
-    env = {**os.environ, 'BASE': t.base, 'FLAVOUR': flavour, 'KDIR': '', 'POSTING': ''}
+    base = t.base.split('/')[0]
+    arch, _, pages = t.arch.partition('-')
+    env = {**os.environ, 'BASE': base, 'FLAVOUR': flavour, 'KDIR': '', 'POSTING': '',
+           'ARCH': arch, 'PAGES': pages}
     done = subprocess.run([os.path.join(TOP, 'scripts', 'kunit.sh'), 'run', *which], text=True,
                           check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           stdin=subprocess.DEVNULL, env=env)
@@ -79,11 +82,12 @@ def parse(t, text):
 
 def load(g, spare=HIDDEN):
     """Run the module's suites: what the kernel said meanwhile."""
-    return g.sh(f'dmesg -c >/dev/null; insmod /mnt/share/mhp_kunit.ko spare_start={spare}; '
-                'dmesg; rmmod mhp_kunit', timeout=900)
+    # A GiB, and 64 MiB of the section that boot memory ends in
+    return g.sh('dmesg -c >/dev/null; insmod /mnt/share/mhp_kunit.ko '
+                f'spare_start={spare - 64 * MIB} spare_size={1088 * MIB}; dmesg; rmmod mhp_kunit',
+                timeout=900)
 
 
-# 64 MiB of the section that boot memory ends in are spare, too.
 NODES = {'mem': '2304M', 'cmdline': 'mem=960M memory_hotplug.memmap_on_memory=1 kunit.enable=1 '
                   'kunit.autorun=1',
          'args': ['-smp', '2', '-object', 'memory-backend-ram,id=ram0,size=2G,reserve=off',

@@ -10,102 +10,8 @@
 #include <linux/sizes.h>
 #include <linux/string.h>
 
-#include "fixture.h"
+#include "sysfs_stock.h"
 #include "vmemmap.h"
-
-#define AUTO_ONLINE	"devices/system/memory/auto_online_blocks"
-
-static u64 block_size(void)
-{
-	return memory_block_size_bytes();
-}
-
-/* The i-th block of the spare memory */
-static u64 block(struct kunit *test, int i)
-{
-	return mhp_spare_start(test) + i * block_size();
-}
-
-static unsigned long block_pages(void)
-{
-	return PHYS_PFN(block_size());
-}
-
-static void block_path(char *path, size_t size, u64 start, const char *file)
-{
-	snprintf(path, size, "devices/system/memory/memory%llu/%s", start / block_size(), file);
-}
-
-static void expect_file(struct kunit *test, u64 start, const char *file, const char *text)
-{
-	char path[64], buf[128];
-
-	block_path(path, sizeof(path), start, file);
-	KUNIT_ASSERT_GT_MSG(test, mhp_sysfs_read(path, buf, sizeof(buf)), 0, "%s", path);
-	KUNIT_EXPECT_STREQ_MSG(test, strim(buf), text, "%s", path);
-}
-
-static int write_file(u64 start, const char *file, const char *text)
-{
-	char path[64];
-
-	block_path(path, sizeof(path), start, file);
-	return mhp_sysfs_write(path, text);
-}
-
-static int write_state(u64 start, const char *text)
-{
-	return write_file(start, "state", text);
-}
-
-static bool has_file(u64 start, const char *file)
-{
-	char path[64];
-
-	block_path(path, sizeof(path), start, file);
-	return mhp_sysfs_exists(path);
-}
-
-static bool node_has_block(int nid, u64 start)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "devices/system/node/node%d/memory%llu", nid,
-		 start / block_size());
-	return mhp_sysfs_exists(path);
-}
-
-static void expect_block_online(struct kunit *test, u64 start)
-{
-	expect_file(test, start, "state", "online");
-	expect_file(test, start, "valid_zones", "Movable");
-	mhp_expect_online(test, start, block_size(), 0, ZONE_MOVABLE);
-}
-
-static void expect_block_offline(struct kunit *test, u64 start)
-{
-	expect_file(test, start, "state", "offline");
-	mhp_expect_offline(test, start, block_size());
-}
-
-/* What went on must have been exactly this, of these pages. */
-static void expect_calls(struct kunit *test, const unsigned long *actions, unsigned int nr,
-			 u64 start, u64 size)
-{
-	const struct mhp_call *call;
-	unsigned int i;
-
-	for (i = 0; i < nr; i++) {
-		call = mhp_get_call(i);
-		KUNIT_ASSERT_NOT_NULL_MSG(test, call, "notification %u", i);
-		KUNIT_EXPECT_EQ_MSG(test, call->action, actions[i], "notification %u", i);
-		KUNIT_EXPECT_EQ_MSG(test, call->arg.start_pfn, PHYS_PFN(start),
-				    "notification %u", i);
-		KUNIT_EXPECT_EQ_MSG(test, call->arg.nr_pages, PHYS_PFN(size),
-				    "notification %u", i);
-	}
-	KUNIT_EXPECT_NULL(test, mhp_get_call(nr));
-}
 
 /* I7: a new block is offline, and sysfs shows it, with its node, until it goes. */
 static void mhp_stock_add_block(struct kunit *test)
@@ -607,8 +513,8 @@ static void mhp_stock_groups(struct kunit *test)
 /* I7: with a policy, blocks are online when they have been added. */
 static void mhp_stock_auto_online(struct kunit *test)
 {
-	KUNIT_EXPECT_EQ(test, mhp_sysfs_write(AUTO_ONLINE, "nonsense"), -EINVAL);
-	mhp_must_set_policy(test, "online_movable");
+	KUNIT_EXPECT_EQ(test, mhp_sysfs_write(MHP_AUTO_ONLINE, "nonsense"), -EINVAL);
+	mhp_must_set_policy(test, MMOP_ONLINE_MOVABLE);
 	mhp_must_add(test, 0, block(test, 0), 2 * block_size(), MHP_NONE);
 	expect_block_online(test, block(test, 0));
 	expect_block_online(test, block(test, 1));
@@ -658,9 +564,11 @@ static struct kunit_case mhp_stock_cases[] = {
 	{}
 };
 
-struct kunit_suite mhp_stock_suite = {
+static struct kunit_suite mhp_stock_suite = {
 	.name = "mhp_stock",
 	.init = mhp_fixture_init,
 	.exit = mhp_fixture_exit,
 	.test_cases = mhp_stock_cases,
 };
+
+kunit_test_suite(mhp_stock_suite);

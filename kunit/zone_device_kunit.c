@@ -366,9 +366,11 @@ static struct kunit_case mhp_zone_device_cases[] = {
 	{}
 };
 
-struct kunit_suite mhp_zone_device_suite = {
+static struct kunit_suite mhp_zone_device_suite = {
 	.name = "mhp_zone_device",
-	.init = mhp_fixture_init,
+	.init = mhp_fixture_init_literal,
 	.exit = mhp_fixture_exit,
 	.test_cases = mhp_zone_device_cases,
 };
+
+kunit_test_suite(mhp_zone_device_suite);

@@ -9,271 +9,10 @@
 #include <linux/gfp_types.h>
 #include <linux/kprobes.h>
 #include <linux/memory.h>
-#include <linux/sizes.h>
 #include <linux/slab.h>
 
-#include "fixture.h"
-
-#define FIRST_SIZE	SZ_4M
-#define SECOND_SIZE	SZ_2M
-
-/* Two places in the first block, and one that reaches into the second */
-static u64 first(struct kunit *test)
-{
-	return mhp_spare_start(test) + SZ_8M;
-}
-
-static u64 second(struct kunit *test)
-{
-	return mhp_spare_start(test) + SZ_8M + FIRST_SIZE;
-}
-
-static u64 across(struct kunit *test)
-{
-	return mhp_spare_start(test) + memory_block_size_bytes() - SZ_2M;
-}
-
-static u64 block_size(void)
-{
-	return memory_block_size_bytes();
-}
-
-/**
- * struct op - what may fail
- * @name: of the parameter
- * @prepare: what must be there before, or NULL
- * @call: the operation
- * @revert: what takes it back, after which all is as @prepare has left it
- * @claims: begins with a claim to the range, which fails with -EEXIST for whatever
- *	reason, as on stock
- * @mapped: all page tables and pages for its memmap are there, so that adding it to the
- *	direct map does not fail
- * @half: success may mean that less was done
- * @vetoable: how many notifications it makes that may be refused
- */
-struct op {
-	const char *name;
-	void (*prepare)(struct kunit *test);
-	int (*call)(struct kunit *test);
-	void (*revert)(struct kunit *test);
-	bool claims;
-	bool mapped;
-	bool half;
-	unsigned int vetoable;
-};
-
-static void add_first(struct kunit *test)
-{
-	mhp_must_add(test, 0, first(test), FIRST_SIZE, MHP_NONE);
-}
-
-static void add_both(struct kunit *test)
-{
-	mhp_must_add(test, 0, first(test), FIRST_SIZE, MHP_NONE);
-	mhp_must_add(test, 0, second(test), SECOND_SIZE, MHP_NONE);
-}
-
-static void add_both_self(struct kunit *test)
-{
-	mhp_must_add(test, 0, first(test), FIRST_SIZE, MHP_MEMMAP_ON_MEMORY);
-	mhp_must_add(test, 0, second(test), SECOND_SIZE, MHP_MEMMAP_ON_MEMORY);
-}
-
-static int online_block(struct kunit *test)
-{
-	return mhp_online(mhp_spare_start(test), block_size(), MMOP_ONLINE_MOVABLE);
-}
-
-static int offline_both(struct kunit *test)
-{
-	return mhp_offline(first(test), FIRST_SIZE + SECOND_SIZE);
-}
-
-static void must_online(struct kunit *test)
-{
-	KUNIT_ASSERT_EQ(test, online_block(test), 0);
-}
-
-static void must_offline(struct kunit *test)
-{
-	KUNIT_ASSERT_EQ(test, offline_both(test), 0);
-}
-
-static void prepare_online(struct kunit *test)
-{
-	add_both(test);
-	must_online(test);
-}
-
-static void prepare_online_self(struct kunit *test)
-{
-	add_both_self(test);
-	must_online(test);
-}
-
-static int add_granule(struct kunit *test)
-{
-	return add_memory(0, second(test), SECOND_SIZE, MHP_NONE);
-}
-
-static int add_granule_self(struct kunit *test)
-{
-	return add_memory(0, second(test), SECOND_SIZE, MHP_MEMMAP_ON_MEMORY);
-}
-
-static void remove_second(struct kunit *test)
-{
-	KUNIT_ASSERT_EQ(test, remove_memory(second(test), SECOND_SIZE), 0);
-}
-
-static int add_across(struct kunit *test)
-{
-	return add_memory(0, across(test), SZ_4M, MHP_NONE);
-}
-
-static int add_across_self(struct kunit *test)
-{
-	return add_memory(0, across(test), SZ_4M, MHP_MEMMAP_ON_MEMORY);
-}
-
-static void prepare_across(struct kunit *test)
-{
-	KUNIT_ASSERT_EQ(test, add_across(test), 0);
-}
-
-static int call_remove_across(struct kunit *test)
-{
-	return remove_memory(across(test), SZ_4M);
-}
-
-static void remove_across(struct kunit *test)
-{
-	KUNIT_ASSERT_EQ(test, call_remove_across(test), 0);
-}
-
-static int add_block(struct kunit *test)
-{
-	return add_memory(0, mhp_spare_start(test), block_size(), MHP_NONE);
-}
-
-static int add_block_self(struct kunit *test)
-{
-	return add_memory(0, mhp_spare_start(test), block_size(), MHP_MEMMAP_ON_MEMORY);
-}
-
-static void remove_block(struct kunit *test)
-{
-	KUNIT_ASSERT_EQ(test, remove_memory(mhp_spare_start(test), block_size()), 0);
-}
-
-/* A resource of its own name, as drivers want it */
-static int add_driver_managed(struct kunit *test)
-{
-	return add_memory_driver_managed(0, second(test), SECOND_SIZE,
-					 "System RAM (mhp_kunit)", MHP_NONE);
-}
-
-static int group_id;
-
-static void prepare_group(struct kunit *test)
-{
-	group_id = mhp_must_register_group(test, PHYS_PFN(SZ_64M));
-	add_first(test);
-}
-
-static int add_to_group(struct kunit *test)
-{
-	return add_memory(group_id, second(test), SECOND_SIZE, MHP_NID_IS_MGID);
-}
-
-static void prepare_policy(struct kunit *test)
-{
-	mhp_must_set_policy(test, "online_movable");
-}
-
-static void offline_and_remove_across(struct kunit *test)
-{
-	mhp_must_remove(test, across(test), SZ_4M);
-}
-
-static int call_remove_second(struct kunit *test)
-{
-	return remove_memory(second(test), SECOND_SIZE);
-}
-
-static void add_second_again(struct kunit *test)
-{
-	mhp_must_add(test, 0, second(test), SECOND_SIZE, MHP_NONE);
-}
-
-static int call_offline_and_remove(struct kunit *test)
-{
-	return offline_and_remove_memory(first(test), FIRST_SIZE + SECOND_SIZE);
-}
-
-/* All of the spare memory, which large pages map, so that these must be split */
-static void prepare_much(struct kunit *test)
-{
-	mhp_must_add(test, 0, mhp_spare_start(test), mhp_spare_size(), MHP_NONE);
-}
-
-static int remove_one_of_many(struct kunit *test)
-{
-	return remove_memory(mhp_spare_start(test) + block_size(), block_size());
-}
-
-/* Large pages come back only if all of it goes before. */
-static void add_much_again(struct kunit *test)
-{
-	KUNIT_ASSERT_EQ(test, remove_memory(mhp_spare_start(test), block_size()), 0);
-	KUNIT_ASSERT_EQ(test, remove_memory(mhp_spare_start(test) + 2 * block_size(),
-					    mhp_spare_size() - 2 * block_size()), 0);
-	prepare_much(test);
-}
-
-static int add_device(struct kunit *test)
-{
-	return mhp_hide_device(second(test) + SECOND_SIZE, SECOND_SIZE);
-}
-
-static void remove_device(struct kunit *test)
-{
-	mhp_must_remove_device(test, second(test) + SECOND_SIZE);
-}
-
-static const struct op ops[] = {
-	{ "add_a_granule", NULL, add_granule, remove_second, .claims = true },
-	{ "add_a_granule_self_hosted", NULL, add_granule_self, remove_second, .claims = true },
-	{ "add_beside_another", add_first, add_granule, remove_second, .claims = true },
-	{ "add_self_hosted_beside_another", add_first, add_granule_self, remove_second,
-	  .claims = true, .mapped = true },
-	{ "add_across_blocks", NULL, add_across, remove_across, .claims = true },
-	{ "add_across_blocks_self_hosted", NULL, add_across_self, remove_across,
-	  .claims = true },
-	{ "add_a_block", NULL, add_block, remove_block, .claims = true },
-	{ "add_a_block_self_hosted", NULL, add_block_self, remove_block, .claims = true },
-	{ "add_driver_managed", add_first, add_driver_managed, remove_second, .claims = true },
-	{ "add_to_a_group", prepare_group, add_to_group, remove_second, .claims = true },
-	{ "add_and_online", prepare_policy, add_across, offline_and_remove_across,
-	  .claims = true, .half = true, .vetoable = 2 * MHP_ONLINE_VETOES },
-	{ "online_a_block", add_both, online_block, must_offline,
-	  .vetoable = 2 * MHP_ONLINE_VETOES },
-	{ "online_a_block_self_hosted", add_both_self, online_block, must_offline,
-	  .vetoable = 2 * MHP_ONLINE_VETOES },
-	{ "offline", prepare_online, offline_both, must_online, .vetoable = 2 },
-	{ "offline_self_hosted", prepare_online_self, offline_both, must_online,
-	  .vetoable = 2 },
-	{ "remove_beside_another", add_both, call_remove_second, add_second_again },
-	{ "remove_across_blocks", prepare_across, call_remove_across, prepare_across },
-	{ "remove_one_block_of_many", prepare_much, remove_one_of_many, add_much_again },
-	{ "offline_and_remove", prepare_online, call_offline_and_remove, prepare_online,
-	  .vetoable = 2 },
-	{ "offline_and_remove_self_hosted", prepare_online_self, call_offline_and_remove,
-	  prepare_online_self, .vetoable = 2 },
-	{ "add_a_device", prepare_online, add_device, remove_device },
-};
-
-KUNIT_ARRAY_PARAM_DESC(op, ops, name);
+#include "sysfs.h"
+#include "sysfs_unwind.h"
 
 /* Those that tell somebody who may refuse */
 static const void *MHP_GENERATOR(vetoable_gen_params)
@@ -281,7 +20,7 @@ static const void *MHP_GENERATOR(vetoable_gen_params)
 	const struct op *op = prev;
 
 	do {
-		op = mhp_next_param(op_gen_params, op, desc);
+		op = mhp_next_param(mhp_unwind_op_gen_params, op, desc);
 	} while (op && !op->vetoable);
 	return op;
 }
@@ -578,7 +317,7 @@ static void mhp_unwind_allocation(struct kunit *test)
 		   op->name, nth - 1, failed, taken, denied, unmapped);
 }
 
-#define ALLOCATION_CASE	KUNIT_CASE_PARAM_ATTR(mhp_unwind_allocation, op_gen_params, \
+#define ALLOCATION_CASE	KUNIT_CASE_PARAM_ATTR(mhp_unwind_allocation, mhp_unwind_op_gen_params, \
 					      { .speed = KUNIT_SPEED_SLOW }),
 
 #else
@@ -637,11 +376,13 @@ static struct kunit_case mhp_unwind_cases[] = {
 	{}
 };
 
-struct kunit_suite mhp_unwind_suite = {
+static struct kunit_suite mhp_unwind_suite = {
 	.name = "mhp_unwind",
-	.init = mhp_fixture_init,
+	.init = mhp_fixture_init_literal,
 	.exit = mhp_fixture_exit,
 	.suite_init = SUITE_INIT,
 	.suite_exit = SUITE_EXIT,
 	.test_cases = mhp_unwind_cases,
 };
+
+kunit_test_suite(mhp_unwind_suite);

@@ -41,7 +41,8 @@ LINES = {
                rf'waste_bytes=(?:{NUM}|{NA})'],
     'map': [r'# .{1,78}', r'0x[0-9a-f]{13} [BbOoMmD.]{64}', rf'\* {NUM} more like this, {NUM} MiB',
             rf'- nothing for {NUM} MiB'],
-    'stats': [rf'op={OPS} ok={NUM} failed={NUM} missed={NUM} bytes={NUM} mean_ns={NUM} max_ns={NUM}',
+    'stats': [rf'op={OPS} ok={NUM} failed={NUM} missed={NUM} bytes={NUM} '
+              rf'mean_ns={NUM} max_ns={NUM}',
               rf'op={OPS} errno=(?:-{NUM}|other) failed={NUM}'],
     'last_error': [rf'knob=\w+ errno=-{NUM} reason=".*" request=".*"', rf'violations={NUM}',
                    r'(?:section|extent|addr|node)=.*: .*'],

@@ -89,7 +89,7 @@ def load(g, spare=HIDDEN):
 
 
 NODES = {'mem': '2304M', 'cmdline': 'mem=960M memory_hotplug.memmap_on_memory=1 kunit.enable=1 '
-                  'kunit.autorun=1',
+                                    'kunit.autorun=1',
          'args': ['-smp', '2', '-object', 'memory-backend-ram,id=ram0,size=2G,reserve=off',
                   '-object', 'memory-backend-ram,id=ram1,size=256M,reserve=off',
                   '-numa', 'node,nodeid=0,memdev=ram0', '-numa', 'node,nodeid=1,memdev=ram1']}

@@ -6,9 +6,8 @@ import os
 import re
 import subprocess
 
-from lib import (BUILD, MEMORY, MIB, TOP, World, case, expect, fail, module, only_alloc_stacks,
-                 version)
-from lib import SPARE as HIDDEN
+from lib import (BUILD, MEMORY, MIB, SPARE, TOP, World, case, expect, fail, module,
+                 only_alloc_stacks, version)
 
 SUITES = ('mhp_subsection', 'mhp_edge', 'mhp_range', 'mhp_extent', 'mhp_online', 'mhp_memmap',
           'mhp_zone_device', 'mhp_virtio_mem', 'mhp_unwind', 'mhp_race', 'mhp_stock')
@@ -80,7 +79,7 @@ def parse(t, text):
     return done.stdout
 
 
-def load(g, spare=HIDDEN):
+def load(g, spare=SPARE):
     """Run the module's suites: what the kernel said meanwhile."""
     # A GiB, and 64 MiB of the section that boot memory ends in
     return g.sh('dmesg -c >/dev/null; insmod /mnt/share/mhp_kunit.ko '
@@ -116,14 +115,14 @@ def kunit_as_module(t):
                                        text)))
         w.check(rams, 'after', spans=False)
         only_alloc_stacks(g, 'kunit_try_catch')
-        expect('blocks', g.sh(f'ls -d {MEMORY}/memory{HIDDEN // (128 * MIB)} 2>/dev/null || '
+        expect('blocks', g.sh(f'ls -d {MEMORY}/memory{SPARE // (128 * MIB)} 2>/dev/null || '
                               'echo none').strip(), 'none')
 
 
 @case(flavours=('patched',), archs=('x86_64', 'arm64-4k'), long=True, needs='debug')
 def kunit_with_large_order(t):
     """I1: the suites pass where the largest pages are of 32 MiB, which is many granules."""
-    nodes, spare, suites, skipped = dict(NODES), HIDDEN, SUITES, 0
+    nodes, spare, suites, skipped = dict(NODES), SPARE, SUITES, 0
     if t.arch != 'x86_64':
         # There are 64 MiB more before the first GiB, and firmware is behind what is spare.
         nodes['mem'] = '3328M'
@@ -131,7 +130,7 @@ def kunit_with_large_order(t):
         # What mhp_zone_device expects of the altmap of devices holds on x86 alone.
         nodes['cmdline'] = (NODES['cmdline'].replace('mem=960M', 'mem=1G') +
                             ' kunit.filter_glob=mhp_[!z]*')
-        spare, suites = 2 * HIDDEN, [s for s in SUITES if s != 'mhp_zone_device']
+        spare, suites = 2 * SPARE, [s for s in SUITES if s != 'mhp_zone_device']
         # UEFI has memory that SRAT does not know of: the kernel makes one node of all.
         skipped = 6
     with t.guest(flavour='large-order', share=[module(t.base, 'large-order', 'mhp_kunit')],

@@ -50,7 +50,11 @@ checkpatch() {
 		"${checkpatch[@]}" "$@") | sed "s|^$top/||"
 }
 n=0
-printf '%s\n' "${list[@]}" | checkpatch || n=1
+events='^\+\+\+ b/include/trace/events/'
+{ grep -LE "$events" "${list[@]}" || true; } | checkpatch || n=1
+# They are laid out as all trace events are, which checkpatch does not know.
+{ grep -lE "$events" "${list[@]}" || true; } |
+	checkpatch --ignore OPEN_ENDED_LINE --ignore PARENTHESIS_ALIGNMENT || n=1
 result "$n" "checkpatch --strict, ${#list[@]} patches"
 
 # --- apply ----------------------------------------------------------------

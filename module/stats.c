@@ -41,9 +41,8 @@ struct op {
 
 static DEFINE_RAW_SPINLOCK(mhp_stats_lock);
 
-static void count(struct op *op, u64 bytes, int ret, u64 began)
+static void count(struct op *op, u64 bytes, int ret, u64 ns)
 {
-	u64 ns = ktime_get_mono_fast_ns() - began;
 	unsigned long flags;
 	int err = -ret;
 
@@ -60,31 +59,33 @@ static void count(struct op *op, u64 bytes, int ret, u64 began)
 	raw_spin_unlock_irqrestore(&mhp_stats_lock, flags);
 }
 
-/* What began before anybody watched has no time, and is not counted. */
-static void added(void *op, u64 start, u64 size, int id, bool group, int ret, u64 began)
+/* What began before anybody watched has no time, nor what failed at once. */
+static void count_event(struct op *op, u64 size, int ret, u64 began)
 {
 	if (began)
-		count(op, size, ret, began);
+		count(op, size, ret, ktime_get_ns() - began);
+}
+
+static void added(void *op, u64 start, u64 size, int id, bool group, int ret, u64 began)
+{
+	count_event(op, size, ret, began);
 }
 
 static void removed(void *op, u64 start, u64 size, int ret, u64 began)
 {
-	if (began)
-		count(op, size, ret, began);
+	count_event(op, size, ret, began);
 }
 
 static void changed(void *op, u64 start, u64 size, const struct zone *zone, int ret,
 		    u64 began)
 {
-	if (began)
-		count(op, size, ret, began);
+	count_event(op, size, ret, began);
 }
 
 static void populated(void *op, u64 start, u64 size, int nid, bool hosted, int ret,
 		      u64 began)
 {
-	if (began)
-		count(op, size, ret, began);
+	count_event(op, size, ret, began);
 }
 
 static struct op ops[] = {
@@ -119,13 +120,14 @@ static struct tracepoint *blocked_tp;
 
 static void blocked(void *unused, const struct page *page, const char *reason)
 {
+	struct page *head = compound_head((struct page *)page);
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&mhp_stats_lock, flags);
 	last_blocked.ns = ktime_get_mono_fast_ns();
 	last_blocked.pfn = page_to_pfn(page);
-	last_blocked.flags = *mhp_page_flags((struct page *)page);
-	last_blocked.refcount = page_ref_count(page);
+	last_blocked.flags = *mhp_page_flags(head);
+	last_blocked.refcount = page_ref_count(head);
 	strscpy(last_blocked.reason, reason);
 	raw_spin_unlock_irqrestore(&mhp_stats_lock, flags);
 }
@@ -247,7 +249,8 @@ static int call_return(struct kretprobe_instance *ri, struct pt_regs *regs)
 {
 	struct call *call = (struct call *)ri->data;
 
-	count(op_of(ri), call->bytes, (int)regs_return_value(regs), call->began);
+	count(op_of(ri), call->bytes, (int)regs_return_value(regs),
+	      ktime_get_mono_fast_ns() - call->began);
 	return 0;
 }
 

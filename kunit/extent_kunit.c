@@ -339,6 +339,66 @@ static void mhp_extent_group_zones(struct kunit *test)
 	mhp_must_remove(test, extent_start(test, 1), EXTENT_SIZE);
 }
 
+#ifdef MHP_HAS_KEEPS_PAGES
+/* What a driver is asked, says and gets that may keep pages */
+static struct {
+	unsigned long asked_pfn;
+	unsigned long asked_pages;
+	bool keeps;
+	unsigned long pages;
+	unsigned long not_offline;
+} keeper;
+
+static bool keeper_keeps_pages(unsigned long start_pfn, unsigned long nr_pages)
+{
+	keeper.asked_pfn = start_pfn;
+	keeper.asked_pages = nr_pages;
+	return keeper.keeps;
+}
+
+static void keeper_online_page(struct page *page, unsigned int order)
+{
+	unsigned int i;
+
+	for (i = 0; i < 1U << order; i++) {
+		if (!PageOffline(page + i) || page_count(page + i) != 1)
+			keeper.not_offline++;
+	}
+	keeper.pages += i;
+	generic_online_page(page, order);
+}
+
+static void keeper_leaves(void *unused)
+{
+	restore_online_page_callback(keeper_online_page);
+}
+
+/* A driver is given what it may keep, as it was on stock, and nothing else. */
+static void mhp_extent_driver_keeps_pages(struct kunit *test)
+{
+	const u64 start = extent_start(test, 0);
+
+	mhp_must_add(test, 0, start, EXTENT_SIZE, MHP_NONE);
+	KUNIT_ASSERT_EQ(test, set_online_page_callback(keeper_online_page, keeper_keeps_pages), 0);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, keeper_leaves, NULL), 0);
+	for (int keeps = 0; keeps < 2; keeps++) {
+		memset(&keeper, 0, sizeof(keeper));
+		keeper.keeps = keeps;
+		KUNIT_ASSERT_EQ(test, mhp_online(start, EXTENT_SIZE, MMOP_ONLINE_MOVABLE), 0);
+		KUNIT_EXPECT_EQ(test, keeper.asked_pfn, PHYS_PFN(start));
+		KUNIT_EXPECT_EQ(test, keeper.asked_pages, PHYS_PFN(EXTENT_SIZE));
+		KUNIT_EXPECT_EQ(test, keeper.pages, keeps ? PHYS_PFN(EXTENT_SIZE) : 0);
+		KUNIT_EXPECT_EQ(test, keeper.not_offline, 0UL);
+		mhp_expect_online(test, start, EXTENT_SIZE, 0, ZONE_MOVABLE);
+		KUNIT_ASSERT_EQ(test, mhp_offline(start, EXTENT_SIZE), 0);
+	}
+}
+
+#define KEEPS_CASE	KUNIT_CASE(mhp_extent_driver_keeps_pages),
+#else
+#define KEEPS_CASE
+#endif
+
 #ifdef CONFIG_MEMORY_FAILURE
 /* R3: so does the block that it is in. */
 static void mhp_extent_poison_last_of_blocks(struct kunit *test)
@@ -390,6 +450,7 @@ static struct kunit_case mhp_extent_cases[] = {
 			      { .speed = KUNIT_SPEED_SLOW }),
 	KUNIT_CASE(mhp_extent_offline_whole),
 	RANGES_CASE
+	KEEPS_CASE
 #ifdef MHP_KUNIT_SYSTEM
 	KUNIT_CASE(mhp_extent_rollback_refused),
 	KUNIT_CASE(mhp_extent_block_state),

@@ -148,6 +148,17 @@ static const void *MHP_GENERATOR(lives_gen_params)
 	return &param;
 }
 
+/* Elsewhere, what is no full section has its memmap from the altmap as well. */
+static void need_altmap(struct kunit *test, const struct shape *shape)
+{
+	if (!shape->free)
+		return;
+	if (!IS_ENABLED(CONFIG_X86_64))
+		kunit_skip(test, "the altmap is laid out for x86-64");
+	if (sizeof(struct page) != 64)
+		kunit_skip(test, "struct page has not 64 bytes");
+}
+
 /* I4: none of the three changes with the coming and going of another. */
 static void mhp_zone_device_lives(struct kunit *test)
 {
@@ -155,8 +166,7 @@ static void mhp_zone_device_lives(struct kunit *test)
 	bool there[NR_PARTS] = { };
 	int i, part;
 
-	if (param->shape->free && sizeof(struct page) != 64)
-		kunit_skip(test, "struct page has not 64 bytes");
+	need_altmap(test, param->shape);
 	for (i = 0; i < NR_PARTS; i++) {
 		make_part(test, param->shape, param->come[i]);
 		there[param->come[i]] = true;
@@ -220,8 +230,7 @@ static void mhp_zone_device_lookups(struct kunit *test)
 	struct lookups *lookups;
 	int i;
 
-	if (shape->free && sizeof(struct page) != 64)
-		kunit_skip(test, "struct page has not 64 bytes");
+	need_altmap(test, shape);
 	lookups = kunit_kzalloc(test, sizeof(*lookups), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, lookups);
 	lookups->pfn = PHYS_PFN(part_start(test, shape, DEVICE));

@@ -70,6 +70,31 @@ def kunit_large_order_built_in(t):
     expect('granules of the largest pages', areas, {'16'})
 
 
+# What only the debug flavour has
+DEBUG_SKIPS = ('CONFIG_PAGE_OWNER is not set', 'CONFIG_DEBUG_KMEMLEAK is not set')
+# What arm64 does in another way
+ARM64_SKIPS = ('the altmap is laid out for x86-64',)
+# Its firmware has memory that SRAT does not know of: the kernel makes one node of all.
+NODE_SKIPS = ('there is no node 1: boot with two',)
+
+
+def skipped(ktap, reasons):
+    """How many cases were skipped. Nothing but some reasons may hide behind that."""
+    seen = re.findall(r' ok \d+ .*# SKIP (.*)', ktap)
+    expect('other reasons to skip', {r.strip() for r in seen} - set(reasons), set())
+    return len(seen)
+
+
+@case(flavours=('patched',), archs=('arm64-4k',), long=True, needs='debug')
+def kunit_built_in_on_arm64(t):
+    """They pass built in on arm64, or say by which name they cannot run there."""
+    text = kunit_py(t)
+    with open(os.path.join(BUILD, t.base, 'kunit', 'test.log'), encoding='utf-8',
+              errors='replace') as f:
+        skips = skipped(f.read(), ARM64_SKIPS)
+    count(t, text, BUILT_IN, skips)
+
+
 def parse(t, text):
     """kunit.py's words for a kernel's KTAP."""
     done = subprocess.run([os.path.join(BUILD, t.base.split('/')[0], 'tree', 'tools', 'testing',
@@ -107,35 +132,39 @@ def kunit_as_module(t):
         w.check(rams, 'before')
         g.auto_online('offline')
         text = load(g)
-        # That one needs a kernel that counts preemption; and some of its walkers need
-        # what only the debug flavour has.
+        # That one needs a kernel that counts preemption.
         walks = t.flavour == 'debug' or version(t.base) >= (7, 3)
         count(t, parse(t, text), (*SUITES, 'mhp_walk') if walks else SUITES,
-              walks and len(re.findall(r'# SKIP CONFIG_(?:PAGE_OWNER|DEBUG_KMEMLEAK) is not set',
-                                       text)))
+              skipped(text, DEBUG_SKIPS))
         w.check(rams, 'after', spans=False)
         only_alloc_stacks(g, 'kunit_try_catch')
         expect('blocks', g.sh(f'ls -d {MEMORY}/memory{SPARE // (128 * MIB)} 2>/dev/null || '
                               'echo none').strip(), 'none')
 
 
+# UEFI has 64 MiB before the first GiB, and firmware is behind what is spare.
+ARM64_NODES = {**NODES, 'mem': '3328M', 'cmdline': NODES['cmdline'].replace('mem=960M', 'mem=1G'),
+               'args': [arg.replace('size=2G', 'size=3G') for arg in NODES['args']]}
+
+
 @case(flavours=('patched',), archs=('x86_64', 'arm64-4k'), long=True, needs='debug')
 def kunit_with_large_order(t):
     """I1: the suites pass where the largest pages are of 32 MiB, which is many granules."""
-    nodes, spare, suites, skipped = dict(NODES), SPARE, SUITES, 0
+    nodes, spare, reasons = NODES, SPARE, DEBUG_SKIPS
     if t.arch != 'x86_64':
-        # There are 64 MiB more before the first GiB, and firmware is behind what is spare.
-        nodes['mem'] = '3328M'
-        nodes['args'] = [arg.replace('size=2G', 'size=3G') for arg in NODES['args']]
-        # What mhp_zone_device expects of the altmap of devices holds on x86 alone.
-        nodes['cmdline'] = (NODES['cmdline'].replace('mem=960M', 'mem=1G') +
-                            ' kunit.filter_glob=mhp_[!z]*')
-        spare, suites = 2 * SPARE, [s for s in SUITES if s != 'mhp_zone_device']
-        # UEFI has memory that SRAT does not know of: the kernel makes one node of all.
-        skipped = 6
+        nodes, spare, reasons = ARM64_NODES, 2 * SPARE, DEBUG_SKIPS + ARM64_SKIPS + NODE_SKIPS
     with t.guest(flavour='large-order', share=[module(t.base, 'large-order', 'mhp_kunit')],
                  **nodes) as g:
-        count(t, parse(t, load(g, spare)), suites, skipped)
+        text = load(g, spare)
+        count(t, parse(t, text), SUITES, skipped(text, reasons))
+
+
+@case(flavours=('patched',), archs=('arm64-4k',), long=True, needs='debug')
+def kunit_as_module_on_arm64(t):
+    """The suites pass as a module on arm64, or say by which name they cannot run there."""
+    with t.guest(share=[module(t.base, t.flavour, 'mhp_kunit')], **ARM64_NODES) as g:
+        text = load(g, 2 * SPARE)
+        count(t, parse(t, text), SUITES, skipped(text, DEBUG_SKIPS + ARM64_SKIPS + NODE_SKIPS))
 
 
 @case(flavours=('patched',), needs='debug')

@@ -112,10 +112,13 @@ def take(kept):
     for base in BASES:
         for path in sorted(glob.glob(os.path.join(LEFT, base, '*.json'))):
             part = os.path.splitext(os.path.basename(path))[0]
+            results = kept.setdefault(base, {})
             if part.startswith('mutant-'):
-                kept.setdefault('mutants', {}).setdefault(base, {})[part[7:]] = load(path)
-            else:
-                kept.setdefault(base, {})[part] = load(path)
+                results = kept.setdefault('mutants', {}).setdefault(base, {})
+                part = part[7:]
+            # What is left may be of a build folder that nobody has used for long.
+            if (left := load(path))['date'] >= results.get(part, {}).get('date', ''):
+                results[part] = left
     with open(KEPT, 'w', encoding='utf-8') as f:
         json.dump(kept, f, indent=1, sort_keys=True)
         f.write('\n')

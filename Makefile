@@ -18,7 +18,7 @@ images = $(where)$(if $(arm64),/arm64-$(PAGES))
 arm64-archs = $(foreach p,$(or $(PAGES),4k 64k),--arch arm64-$(p))
 
 ifneq ($(arm64),)
-ifneq ($(filter test-debug test-distro measure soak check bisect kunit kunit-mutants kunit-coverage,$(MAKECMDGOALS)),)
+ifneq ($(filter test-debug test-debian test-distro measure soak check bisect kunit kunit-mutants kunit-coverage,$(MAKECMDGOALS)),)
 $(error ARCH=arm64 is for kernel, module, run, shell, test and test-long)
 endif
 run shell module: PAGES := $(or $(PAGES),4k)
@@ -73,6 +73,12 @@ test-debug: deps ## run the test cases on the debug flavour
 	@FLAVOUR=stock scripts/kernel.sh build
 	@FLAVOUR=debug scripts/kernel.sh build
 	@BASE=$(where) scripts/test.py --flavour debug $(CASES)
+
+test-debian: deps ## the cases with a Debian 13 in the guest, beside stock
+	@FLAVOUR=stock scripts/kernel.sh build
+	@FLAVOUR=distro scripts/kernel.sh build
+	@scripts/debian-image.sh
+	@BASE=$(where) scripts/test.py --flavour distro --jobs 2 $(or $(CASES),debian_)
 
 test-long: kernel-others kernel-arm64 kernel-large-order ## run them with the long repetitions, and on arm64
 	@BASE=$(where) scripts/test.py --long $(if $(arm64),,--arch x86_64) $(arm64-archs) $(CASES)
@@ -194,5 +200,5 @@ clean: ## remove objects, images and logs; keep the source trees
 distclean: ## remove all of build/, the work tree with its commits included
 	rm -rf build
 
-.PHONY: help docs run test test-quick test-debug test-long measure soak lsmem module kunit kunit-module kunit-mutants kunit-coverage kunit-install shell kernel kernel-both kernel-stock kernel-test \
+.PHONY: help docs run test test-quick test-debug test-debian test-long measure soak lsmem module kunit kunit-module kunit-mutants kunit-coverage kunit-install shell kernel kernel-both kernel-stock kernel-test \
 	kernel-others kernel-arm64 kernel-large-order tree patches apply check check-quick dist compile-check bisect deps clean distclean

@@ -78,7 +78,7 @@ test-debian: deps ## the cases with a Debian 13 in the guest, beside stock
 	@FLAVOUR=stock scripts/kernel.sh build
 	@FLAVOUR=distro scripts/kernel.sh build
 	@scripts/debian-image.sh
-	@BASE=$(where) scripts/test.py --flavour distro --jobs 2 $(or $(CASES),debian_)
+	@BASE=$(where) scripts/test.py --flavour distro --jobs 2 $(or $(CASES),in_debian_)
 
 test-long: kernel-others kernel-arm64 kernel-large-order ## run them with the long repetitions, and on arm64
 	@BASE=$(where) scripts/test.py --long $(if $(arm64),,--arch x86_64) $(arm64-archs) $(CASES)

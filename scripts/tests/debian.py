@@ -80,7 +80,7 @@ SUMS = (','.join(f'tracepoint:memory_hotplug:{e}' for e in EVENTS) +
 
 
 @case(flavours=('distro',), needs='trace')
-def debian_bpftrace(t):
+def in_debian_bpftrace(t):
     """bpftrace sums up bytes and nanoseconds by the trace events of each operation."""
     with debian(t, mem='2G') as g:
         w = World(g)
@@ -248,7 +248,7 @@ def kdump(t, flavour):
 
 
 @case(first=True, flavours=('distro',))
-def debian_kdump(t):
+def in_debian_kdump(t):
     """I2 I7: makedumpfile dumps each DIMM to the byte, also one plugged after kexec -p."""
     for flavour in ('stock', t.flavour):
         kdump(t, flavour)
@@ -285,7 +285,7 @@ STRESS = ('--memhotplug 2', '--vm 1 --vm-bytes 96M --verify --madvise 1 --pagemo
 
 
 @case(flavours=('distro',))
-def debian_stress(t):
+def in_debian_stress(t):
     """I1 I4: stress-ng takes blocks offline and online, and moves pages; all memory is there."""
     said = {}
     for flavour in ('stock', t.flavour):
@@ -350,7 +350,7 @@ def page_types_agree(g, ranges):
 
 
 @case(flavours=('distro',))
-def debian_page_types(t):
+def in_debian_page_types(t):
     """I1 I2: page-types counts the pages of odd extents as /proc/zoneinfo does."""
     for flavour in ('stock', t.flavour):
         with debian(t, flavour=flavour, mem='1G', share=[page_types(t)]) as g:
@@ -372,7 +372,7 @@ def debian_page_types(t):
 
 
 @case(flavours=('distro',))
-def debian_two_nodes(t):
+def in_debian_two_nodes(t):
     """I1: memtester finds nothing in a block of two nodes, while migratepages moves it about."""
     nodes = ['-object', 'memory-backend-ram,id=m0,size=1G,reserve=off',
              '-numa', 'node,nodeid=0,memdev=m0,cpus=0', '-numa', 'node,nodeid=1']
@@ -436,7 +436,7 @@ def reconfigure(g, mode, name):
 
 
 @case(flavours=('distro',))
-def debian_daxctl_in_a_block(t):
+def in_debian_daxctl_in_a_block(t):
     """R5 R6: daxctl makes two devices of one block System RAM, and undoes it, in turn."""
     regions = ' '.join(f'memmap={size // MIB}M!{h(start)}' for start, size in DAX)
     for flavour in ('stock', t.flavour):
@@ -490,7 +490,7 @@ echo case: gone >/dev/ttyS0
 
 
 @case(flavours=('distro',))
-def debian_hibernation(t):
+def in_debian_hibernation(t):
     """I1 I4: an image of odd extents is written and read again; what they hold is as it was."""
     for flavour in ('stock', t.flavour):
         with tempfile.NamedTemporaryFile() as swap:
@@ -519,7 +519,7 @@ def debian_hibernation(t):
 
 
 @case(flavours=('distro',))
-def debian_balloon(t):
+def in_debian_balloon(t):
     """I1: a balloon takes the last MiB of odd extents, and gives it back."""
     for flavour in ('stock', t.flavour):
         with debian(t, flavour=flavour, mem='512M', args=['-device', 'virtio-balloon-pci']) as g:
@@ -548,7 +548,7 @@ def debian_balloon(t):
 
 
 @case(flavours=('distro',))
-def debian_hvo(t):
+def in_debian_hvo(t):
     """I1 I8: huge pages over odd edges give back their memmap, and get it again, in any order."""
     for flavour in ('stock', t.flavour):
         with debian(t, flavour=flavour, mem='1G', cmdline='hugetlb_free_vmemmap=on') as g:
@@ -594,7 +594,7 @@ DAMON = '/sys/kernel/mm/damon/admin/kdamonds'
 
 
 @case(flavours=('distro',))
-def debian_damon(t):
+def in_debian_damon(t):
     """I2: DAMON watches physical memory over holes, while extents come and go."""
     for flavour in ('stock', t.flavour):
         with debian(t, flavour=flavour, mem='1G') as g:

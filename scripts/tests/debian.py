@@ -18,10 +18,10 @@ import struct
 import subprocess
 import tempfile
 
+from events import Trace
 from lib import (BUILD, BUILTIN_INDEX, CROSS, FIRST, GIB, MEMORY, MIB, PAGE, SECTION, SNAPSHOT,
                  SPARE, TOP, World, _build, builtin_index, case, expect, expect_between,
                  expect_lines, fail, free_bytes, h, huge_pages, merge, show, system_ram)
-from trace import Trace
 from virtio_mem_boot import dumped, load, without
 
 IMAGE = os.path.join(BUILD, 'debian-13.img')

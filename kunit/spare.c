@@ -146,9 +146,9 @@ int mhp_find_spare(struct kunit *test)
 		return 0;
 	start = ALIGN(spare_start, block);
 	end = ALIGN_DOWN(spare_start + spare_size, block);
-	if (start >= end || !IS_ALIGNED(spare_start, mhp_least_size())) {
-		kunit_err(test, "spare memory begins with a multiple of %#llx, and has blocks of %#llx",
-			  mhp_least_size(), block);
+	if (start >= end || !IS_ALIGNED(spare_start, SUBSECTION_SIZE)) {
+		kunit_err(test, "spare memory begins with a multiple of %#lx, and has blocks of %#llx",
+			  SUBSECTION_SIZE, block);
 		return -EINVAL;
 	}
 	if (end - spare_start > (u64)MHP_KUNIT_SUBSECTIONS * SUBSECTION_SIZE ||
@@ -163,7 +163,8 @@ int mhp_find_spare(struct kunit *test)
 		return -EINVAL;
 	}
 	edge_start = spare_start;
-	if (start - spare_start >= block || !pfn_to_online_page(PHYS_PFN(spare_start) - 1))
+	if (start - spare_start >= block || !IS_ALIGNED(spare_start, mhp_least_size()) ||
+	    !pfn_to_online_page(PHYS_PFN(spare_start) - 1))
 		edge_start = start;
 	blocks_start = start;
 	blocks_end = end;

@@ -1155,8 +1155,10 @@ class Watch:
         snap = snapshot(self.g)
         for part in ('sysfs tree', 'memory sysfs', 'node sysfs'):
             out += [f'{part}: {line}' for line in snap[part].splitlines()]
+        # What of the BIOS looks like a ROM is not the same at each boot.
         out += [f'iomem: {line}' for line in snap['iomem'].splitlines()
-                if re.match(r'\S.*', line) or 'System RAM' in line]
+                if (re.match(r'\S.*', line) or 'System RAM' in line) and
+                'Adapter ROM' not in line]
         zones = self._zones()
         for key, values in sorted(zones.items()):
             old = self.zones.get(key, {})

@@ -166,10 +166,10 @@ try_guest_mutant() {
 mutant_subject() { sed -n '2s/^Patch: //p' "$1"; }
 
 mutants() {
-	local patch name subject subjects try i n=0 bad=0 list=() series=()
+	local patch name subject subjects try i n=0 bad=0 list=() order=()
 	local -A total=() caught=() suites=()
 	subjects=$(git -C "$tree" log --reverse --format=%s base..series)
-	mapfile -t series <<<"$subjects"
+	mapfile -t order <<<"$subjects"
 	for patch in "$top"/kunit/mutants/{,"${BASE%-*}"/}*.patch; do
 		name=$(basename "$patch" .patch)
 		[ $# -eq 0 ] || [[ " $* " == *" $name "* ]] || continue
@@ -206,8 +206,8 @@ mutants() {
 		[ $try = try_guest_mutant ] || git -C "$src" apply -R "$patch"
 	done
 	say "caught  patch"
-	for i in "${!series[@]}"; do
-		subject=${series[i]}
+	for i in "${!order[@]}"; do
+		subject=${order[i]}
 		[ -z "${total[$subject]:-}" ] ||
 			printf '%3d/%-3d %2d  %s\n' "${caught[$subject]:-0}" \
 				"${total[$subject]}" $((i + 1)) "$subject"

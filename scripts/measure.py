@@ -676,8 +676,8 @@ def measure_cycles(table):
                   f'<= 1/28 of a block on stock (1/{block / edge:.0f})' if step == 'add' else '',
                   edge * 28 <= block if step == 'add' else None)
         table.add(unit, f'{what}, beside others: median of {EXTENTS}', {'patched': middle},
-                  f'<= 1/50 of a block on stock (1/{block / middle:.0f})' if step == 'add' else '',
-                  middle * 50 <= block if step == 'add' else None)
+                  f'<= 1/48 of a block on stock (1/{block / middle:.0f})' if step == 'add' else '',
+                  middle * 48 <= block if step == 'add' else None)
         # A timer tick is more than the difference between two of them.
         early, late = (statistics.median(part) for part in (some[1:9], some[-9:-1]))
         table.add(unit, f'{what}: the 56th to 63rd', {'patched': int(late)},

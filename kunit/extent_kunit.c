@@ -11,6 +11,7 @@
 #include <linux/string.h>
 
 #include "extent.h"
+#include "orders.h"
 #ifdef MHP_KUNIT_SYSTEM
 #include "sysfs.h"
 #endif
@@ -58,20 +59,6 @@ static void mhp_extent_adjacent(struct kunit *test)
 		KUNIT_EXPECT_FALSE(test, found->copies[i].early);
 	}
 }
-
-static const struct order_param {
-	const char *name;
-	int order[NR_EXTENTS];
-} orders[] = {
-	{ "first_second_third", { 0, 1, 2 } },
-	{ "first_third_second", { 0, 2, 1 } },
-	{ "second_first_third", { 1, 0, 2 } },
-	{ "second_third_first", { 1, 2, 0 } },
-	{ "third_first_second", { 2, 0, 1 } },
-	{ "third_second_first", { 2, 1, 0 } },
-};
-
-KUNIT_ARRAY_PARAM_DESC(order, orders, name);
 
 /* I4: extents go in any order; those that stay remain online. */
 static void mhp_extent_removal_order(struct kunit *test)

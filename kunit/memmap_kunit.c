@@ -9,6 +9,7 @@
 #include <linux/string.h>
 
 #include "fixture.h"
+#include "orders.h"
 
 /* Where an extent is, and pages of its memmap: 64 bytes for each 4 KiB are 8 for 2 MiB. */
 struct place_param {
@@ -255,21 +256,6 @@ static void mhp_memmap_comes_back(struct kunit *test)
 	}
 }
 
-/* Extents of one section, and in which order they go */
-static const struct mix_param {
-	const char *name;
-	int go[3];
-} mixes[] = {
-	{ "first_second_third", { 0, 1, 2 } },
-	{ "first_third_second", { 0, 2, 1 } },
-	{ "second_first_third", { 1, 0, 2 } },
-	{ "second_third_first", { 1, 2, 0 } },
-	{ "third_first_second", { 2, 0, 1 } },
-	{ "third_second_first", { 2, 1, 0 } },
-};
-
-KUNIT_ARRAY_PARAM_DESC(mix, mixes, name);
-
 /*
  * I4 I8: memory that hosts its memmap, that does not, and that does again, side by side.
  * Each page of memmap goes back to where it came from: the kernel warns of nothing.
@@ -277,7 +263,7 @@ KUNIT_ARRAY_PARAM_DESC(mix, mixes, name);
 static void mhp_memmap_mixed(struct kunit *test)
 {
 	static const mhp_t flags[] = { MHP_MEMMAP_ON_MEMORY, MHP_NONE, MHP_MEMMAP_ON_MEMORY };
-	const struct mix_param *mix = test->param_value;
+	const struct order_param *param = test->param_value;
 	const u64 size = SZ_2M;
 	u64 first = mhp_spare_start(test) + SZ_16M;
 	int i, j;
@@ -289,14 +275,14 @@ static void mhp_memmap_mixed(struct kunit *test)
 						 MMOP_ONLINE_MOVABLE), 0);
 	}
 	for (i = 0; i < 3; i++) {
-		mhp_must_remove(test, first + mix->go[i] * size, size);
-		mhp_expect_hole(test, first + mix->go[i] * size, size);
+		mhp_must_remove(test, first + param->order[i] * size, size);
+		mhp_expect_hole(test, first + param->order[i] * size, size);
 		for (j = i + 1; j < 3; j++) {
-			u64 at = first + mix->go[j] * size;
+			u64 at = first + param->order[j] * size;
 
 			mhp_expect_online(test, at, size, 0, ZONE_MOVABLE);
 			KUNIT_EXPECT_EQ(test, count_strays(test, at, size, at, at + size),
-					flags[mix->go[j]] ? 0UL : 8UL);
+					flags[param->order[j]] ? 0UL : 8UL);
 		}
 	}
 }
@@ -429,7 +415,7 @@ static struct kunit_case mhp_memmap_cases[] = {
 	KUNIT_CASE(mhp_memmap_altmap_lives),
 	KUNIT_CASE_PARAM_ATTR(mhp_memmap_comes_back, place_gen_params,
 			      { .speed = KUNIT_SPEED_SLOW }),
-	KUNIT_CASE_PARAM_ATTR(mhp_memmap_mixed, mix_gen_params,
+	KUNIT_CASE_PARAM_ATTR(mhp_memmap_mixed, order_gen_params,
 			      { .speed = KUNIT_SPEED_SLOW }),
 	KUNIT_CASE(mhp_memmap_boot_section),
 #ifdef MHP_OFFLINE_INACCESSIBLE

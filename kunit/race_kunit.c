@@ -32,6 +32,15 @@ static const struct layout_param {
 
 KUNIT_ARRAY_PARAM_DESC(layout, layouts, name);
 
+/* With those who look at memory, and who use it, meanwhile */
+static void race_run_watched(struct kunit *test, struct race *race)
+{
+	race_prepare(test, race, &race_walker, 1);
+	race_prepare(test, race, &race_inspector, 1);
+	race_prepare(test, race, &race_churner, 1);
+	race_run(test, race);
+}
+
 /* I1 I2 I4: extents of a section come and go, and what is between them does not notice. */
 static void mhp_race_extents(struct kunit *test)
 {
@@ -39,10 +48,7 @@ static void mhp_race_extents(struct kunit *test)
 	struct race *race = race_begin(test, &layout->recipe);
 
 	race_prepare(test, race, &race_plugger, 2);
-	race_prepare(test, race, &race_walker, 1);
-	race_prepare(test, race, &race_inspector, 1);
-	race_prepare(test, race, &race_churner, 1);
-	race_run(test, race);
+	race_run_watched(test, race);
 }
 
 /* Full blocks next to parts of blocks, an extent in two blocks, and a state file */
@@ -55,10 +61,7 @@ static void mhp_race_blocks(struct kunit *test)
 
 	race = race_begin(test, &blocks);
 	race_prepare(test, race, &race_block_plugger, 3);
-	race_prepare(test, race, &race_walker, 1);
-	race_prepare(test, race, &race_inspector, 1);
-	race_prepare(test, race, &race_churner, 1);
-	race_run(test, race);
+	race_run_watched(test, race);
 }
 
 static const struct recipe devices = { "PPPPPDDDDDAAI..", .self = true, .wide = true };
@@ -69,10 +72,7 @@ static void mhp_race_devices(struct kunit *test)
 	struct race *race = race_begin(test, &devices);
 
 	race_prepare(test, race, &race_device_plugger, 3);
-	race_prepare(test, race, &race_walker, 1);
-	race_prepare(test, race, &race_inspector, 1);
-	race_prepare(test, race, &race_churner, 1);
-	race_run(test, race);
+	race_run_watched(test, race);
 }
 
 /* Little that stays, so that content has to go to what goes offline next */

@@ -10,6 +10,7 @@
 #include <linux/sizes.h>
 #include <linux/string.h>
 
+#include "orders.h"
 #include "sysfs_stock.h"
 #include "vmemmap.h"
 
@@ -47,20 +48,6 @@ static void mhp_stock_block_size(struct kunit *test)
 }
 
 #define NR_BLOCKS	3
-
-static const struct order_param {
-	const char *name;
-	int order[NR_BLOCKS];
-} orders[] = {
-	{ "first_second_third", { 0, 1, 2 } },
-	{ "first_third_second", { 0, 2, 1 } },
-	{ "second_first_third", { 1, 0, 2 } },
-	{ "second_third_first", { 1, 2, 0 } },
-	{ "third_first_second", { 2, 0, 1 } },
-	{ "third_second_first", { 2, 1, 0 } },
-};
-
-KUNIT_ARRAY_PARAM_DESC(order, orders, name);
 
 /* I7: the blocks of one add call go on- and offline and away one by one, in any order. */
 static void mhp_stock_many_blocks(struct kunit *test)
@@ -121,26 +108,30 @@ static void mhp_stock_bad_add(struct kunit *test)
 	mhp_expect_snapshot(test, &before, "after the refusal");
 }
 
-/* I7: the state file takes its words, and what is so already is -EINVAL. */
-static void mhp_stock_state_file(struct kunit *test)
+static void refuses_nonsense(struct kunit *test, u64 start)
 {
 	static const char * const nonsense[] = { "on", "Online", "online all", "1" };
-	u64 start = block(test, 0);
 	int i;
 
-	mhp_must_add(test, 0, start, block_size(), MHP_NONE);
-	KUNIT_EXPECT_EQ(test, write_state(start, "offline"), -EINVAL);
 	for (i = 0; i < ARRAY_SIZE(nonsense); i++)
 		KUNIT_EXPECT_EQ_MSG(test, write_state(start, nonsense[i]), -EINVAL, "%s",
 				    nonsense[i]);
+}
+
+/* I7: the state file takes its words, and what is so already is -EINVAL. */
+static void mhp_stock_state_file(struct kunit *test)
+{
+	u64 start = block(test, 0);
+
+	mhp_must_add(test, 0, start, block_size(), MHP_NONE);
+	KUNIT_EXPECT_EQ(test, write_state(start, "offline"), -EINVAL);
+	refuses_nonsense(test, start);
 	expect_block_offline(test, start);
 	KUNIT_ASSERT_EQ(test, write_state(start, "online_movable\n"), 0);
 	expect_block_online(test, start);
 	KUNIT_EXPECT_EQ(test, write_state(start, "online"), -EINVAL);
 	KUNIT_EXPECT_EQ(test, write_state(start, "online_kernel"), -EINVAL);
-	for (i = 0; i < ARRAY_SIZE(nonsense); i++)
-		KUNIT_EXPECT_EQ_MSG(test, write_state(start, nonsense[i]), -EINVAL, "%s",
-				    nonsense[i]);
+	refuses_nonsense(test, start);
 	expect_block_online(test, start);
 	KUNIT_ASSERT_EQ(test, write_state(start, "offline\n"), 0);
 	expect_block_offline(test, start);

@@ -39,19 +39,23 @@ download() {
 	apt-get download "$1"
 }
 
+# unpack_package NAME: a package of Debian's, in build/dl.new
+unpack_package() {
+	local new=$build/dl.new
+	rm -rf "$new"
+	mkdir -p "$new" "$build/dl"
+	(cd "$new" && download "$1") >&2 ||
+		die "neither this Debian nor trixie or trixie-backports has $1: give KDIR=<source tree>"
+	dpkg-deb -x "$new/$1"_*.deb "$new" >&2
+}
+
 # Where Debian's tarball is, fetching the package when it is not installed.
 tarball() {
-	local name=linux-source-$BASE t=/usr/src/linux-source-$BASE.tar.xz deb
+	local name=linux-source-$BASE t=/usr/src/linux-source-$BASE.tar.xz
 	[ -f "$t" ] && { echo "$t"; return; }
 	t=$build/dl/$name.tar.xz
 	[ -f "$t" ] && { echo "$t"; return; }
-	rm -rf "$build/dl.new"
-	mkdir -p "$build/dl.new" "$build/dl"
-	(cd "$build/dl.new" && download "$name") >&2 ||
-		die "neither this Debian nor trixie or trixie-backports has $name: give KDIR=<source tree>"
-	deb=$(find "$build/dl.new" -name "$name*.deb" | head -n 1)
-	[ -n "$deb" ] || die "apt-get did not deliver $name"
-	dpkg-deb -x "$deb" "$build/dl.new" >&2
+	unpack_package "$name"
 	mv "$build/dl.new/usr/src/$name.tar.xz" "$t"
 	rm -rf "$build/dl.new"
 	echo "$t"
@@ -225,10 +229,7 @@ debian_config() { echo "$build/dl/linux-config-${BASE%%-*}"; }
 fetch_debian_config() {
 	local name=linux-config-${BASE%%-*} new=$build/dl.new
 	[ ! -f "$(debian_config)" ] || return 0
-	rm -rf "$new"
-	mkdir -p "$new" "$build/dl"
-	(cd "$new" && download "$name") || die "neither this Debian nor trixie or trixie-backports has $name"
-	dpkg-deb -x "$new/$name"_*.deb "$new"
+	unpack_package "$name"
 	xz -dc "$new/usr/src/$name/config.amd64_none_cloud-amd64.xz" | grep -v '=m$' >"$new/config"
 	mv "$new/config" "$(debian_config)"
 	rm -rf "$new"

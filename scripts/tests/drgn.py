@@ -225,8 +225,8 @@ def live_disk(image, debug):
             cp -a --parents "$@" '{root}'
             cp -L --parents $(ldd "$python" $(find "$@" -name '*.cpython-*.so') |
                               grep -o '/[^ :]*[.]so[^ :]*' | sort -u) '{root}'
-            mkdir '{root}/proc' '{root}/work'
-            cp '{TOOL}' '{debug}' '{root}/work'
+            mkdir '{root}/proc' '{root}/tool'
+            cp '{TOOL}' '{debug}' '{root}/tool'
             size=$(($(du -sm '{root}' | cut -f1) * 5 / 4 + 64))
             PATH=$PATH:/sbin:/usr/sbin
             mke2fs -q -t ext4 -d '{root}' '{image}' "$size"M'''], check=True)
@@ -246,11 +246,11 @@ def drgn_tells_of_what_runs(t):
             some_memory(g)
             g.sh(f'mkdir {LIVE} && mount -o ro /dev/vda {LIVE} && mount -t proc proc {LIVE}/proc')
             said, _ = files(g)
-            command = f'chroot {LIVE} /work/mhp-drgn --vmlinux /work/{os.path.basename(debug)}'
+            command = f'chroot {LIVE} /tool/mhp-drgn --vmlinux /tool/{os.path.basename(debug)}'
             # Emulated, it takes long to index what a distribution's kernel has.
             expect_said(g.sh(command, timeout=600), said)
             status, errors = g.run(
                 f'chroot {LIVE} /usr/bin/python3 -c "import os; os.setuid(65534); '
-                "os.execl('/work/mhp-drgn', 'mhp-drgn')\"")
+                "os.execl('/tool/mhp-drgn', 'mhp-drgn')\"")
             expect('not root', (status, errors.count('\n'), 'Permission denied' in errors),
                    (2, 1, True))
